@@ -1,0 +1,1 @@
+"""What is served: catalogue, recipes, artefacts, the embedded model. Knows no engine, no load."""

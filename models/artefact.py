@@ -1,0 +1,42 @@
+"""What passes from `models` to `engines`: where a model comes from, and what is served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """An original model on disk, before any recipe.
+
+    `folder` is a Hugging Face folder (config.json, *.safetensors, tokenizer.json) or None when only
+    a ready `.gguf` file is at hand. `fingerprint` changes whenever the weights do.
+    """
+
+    name: str
+    folder: Path | None
+    gguf: Path | None
+    tokenizer: Path | None
+    context_tokens: int
+    parameters: int
+    random_weights: bool
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artefact:
+    """Weights in the form an engine loads: a folder (safetensors) or one file (GGUF), sealed.
+
+    `weights_bytes` is the size of the weight files on disk; `sha256` covers their content.
+    """
+
+    path: Path
+    format: str
+    model: str
+    quant: str
+    weights_bytes: int
+    sha256: str
+    tokenizer: Path | None
+    context_tokens: int
+    random_weights: bool

@@ -1,0 +1,131 @@
+"""A Hugging Face byte-level BPE tokenizer as GGUF holds it.
+
+Only GPT-2's way of cutting text before merging is known here. llama.cpp takes a wrong name for it
+without a word and then gives other ids for part of all texts, so anything else is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from quantswarm.models.errors import BadFile, UnsupportedPair
+from quantswarm.models.hf_folder import HfFolder, read_json
+
+_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
+_END_OF_TURN = ("<|end|>", "<|im_end|>", "<|eot_id|>", "<|end_of_turn|>")
+
+
+def write(writer: Any, model: HfFolder) -> None:
+    """Add tokens, merges, special ids and the chat template to a GGUF writer."""
+    asked = f"tokenizer of {model.path}"
+    tokenizer = read_json(model.path / "tokenizer.json", asked)
+    require_gpt2_style(tokenizer, asked)
+    tokens, kinds = _tokens(tokenizer, int(model.config["vocab_size"]), asked)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges([_merge(pair) for pair in tokenizer["model"]["merges"]])
+    _write_special(writer, model, tokens)
+    starts, ends = _added_around(model)
+    writer.add_add_bos_token(starts)
+    writer.add_add_eos_token(ends)
+    writer.add_add_space_prefix(False)
+
+
+def require_gpt2_style(tokenizer: Mapping[str, Any], asked: str) -> None:
+    """`UnsupportedPair` unless llama.cpp's `gpt-2` pre-tokenizer gives the same ids."""
+    bpe = tokenizer.get("model") or {}
+    cut = tokenizer.get("pre_tokenizer") or {}
+    reasons = {
+        f"its model is {bpe.get('type')}, not BPE": bpe.get("type") != "BPE",
+        f"its text is cut by {_names(cut)}, not by GPT-2's ByteLevel": (
+            cut.get("type") != "ByteLevel" or not cut.get("use_regex", True)
+        ),
+        "a space is put before the text": bool(cut.get("add_prefix_space")),
+        "its text is normalized first": bool(tokenizer.get("normalizer")),
+        "it falls back to bytes, or skips merges, or marks parts of words": any(
+            bpe.get(name)
+            for name in (
+                "byte_fallback",
+                "ignore_merges",
+                "continuing_subword_prefix",
+                "end_of_word_suffix",
+            )
+        ),
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            raise UnsupportedPair(
+                asked,
+                f"{reason}; llama.cpp would silently give other token ids",
+                next_step="give a ready-made .gguf file as model, or serve the folder with vllm",
+            )
+
+
+def _names(cut: Mapping[str, Any]) -> str:
+    inner = [part.get("type", "?") for part in cut.get("pretokenizers", ())]
+    return f"{cut.get('type')}({', '.join(inner)})" if inner else str(cut.get("type"))
+
+
+def _tokens(
+    tokenizer: Mapping[str, Any], vocabulary: int, asked: str
+) -> tuple[list[str], list[int]]:
+    """Tokens by id and llama.cpp's kind of each; ids without a token are marked unused."""
+    by_id = {number: token for token, number in tokenizer["model"]["vocab"].items()}
+    kind_of: dict[int, int] = {}
+    for added in tokenizer.get("added_tokens", ()):
+        by_id[added["id"]] = added["content"]
+        kind_of[added["id"]] = _CONTROL if added.get("special") else _USER_DEFINED
+    if max(by_id) >= vocabulary:
+        raise BadFile(
+            asked,
+            f"it has id {max(by_id)}, the model only {vocabulary} embeddings",
+            next_step="give the folder the tokenizer that the model was trained with",
+        )
+    tokens = [by_id.get(number, f"[PAD{number}]") for number in range(vocabulary)]
+    missing = dict.fromkeys((n for n in range(vocabulary) if n not in by_id), _UNUSED)
+    kinds = [(kind_of | missing).get(number, _NORMAL) for number in range(vocabulary)]
+    return tokens, kinds
+
+
+def _merge(pair: Any) -> str:
+    return pair if isinstance(pair, str) else " ".join(pair)
+
+
+def _write_special(writer: Any, model: HfFolder, tokens: list[str]) -> None:
+    settings_path = model.path / "tokenizer_config.json"
+    settings = read_json(settings_path, str(settings_path)) if settings_path.is_file() else {}
+    ends = model.config.get("eos_token_id")
+    ends = ends if isinstance(ends, list) else [ends]
+    bos, pad = model.config.get("bos_token_id"), settings.get("pad_token")
+    if bos is not None:
+        writer.add_bos_token_id(int(bos))
+    if ends[0] is not None:
+        writer.add_eos_token_id(int(ends[0]))
+    for end in ends[1:]:
+        if tokens[end] in _END_OF_TURN:
+            writer.add_eot_token_id(int(end))
+    pad = pad.get("content") if isinstance(pad, dict) else pad
+    if pad in tokens:
+        writer.add_pad_token_id(tokens.index(pad))
+    template = settings.get("chat_template")
+    beside = model.path / "chat_template.jinja"
+    if template is None and beside.is_file():
+        template = beside.read_text(encoding="utf-8")
+    if isinstance(template, str):
+        writer.add_chat_template(template)
+
+
+def _added_around(model: HfFolder) -> tuple[bool, bool]:
+    """Whether encoding puts something before, or after, a text: asked of the tokenizer itself."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(model.path / "tokenizer.json"))
+    plain = tokenizer.encode("a", add_special_tokens=False).ids
+    full = tokenizer.encode("a", add_special_tokens=True).ids
+    if full == plain:
+        return False, False
+    at = next((i for i in range(len(full)) if full[i : i + len(plain)] == plain), 0)
+    return at > 0, at + len(plain) < len(full)

@@ -1,0 +1,118 @@
+"""From a model's name to a checked `ModelSource` on disk.
+
+A name is `tiny`, `synthetic/<shape>`, one of the catalogue, a local folder, or a `.gguf` file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from quantswarm.models import catalogue, gguf_file, hf_folder, shapes
+from quantswarm.models.artefact import ModelSource
+from quantswarm.models.errors import BadFile, UnknownName
+
+TINY = "tiny"
+_SYNTHETIC = "synthetic/"
+
+
+def tiny_folder() -> Path:
+    """The embedded model, part of the installed package."""
+    return Path(__file__).parent / "tiny"
+
+
+def resolve(name: str, *, quant: str | None = None) -> ModelSource:
+    """The model of that name, built or downloaded when needed.
+
+    `quant`, where the caller knows it, lets a catalogue name be met by its ready-made GGUF alone,
+    without the download of the original.
+    Raises `UnknownName`, `BadFile`, `NotAvailable`, `NoSpace`.
+    """
+    if name == TINY:
+        return from_folder(tiny_folder(), name=TINY)
+    if name.startswith(_SYNTHETIC):
+        from quantswarm.models import synthetic
+
+        return synthetic.source(shapes.named(name))
+    entry = catalogue.find(name)
+    if entry is not None:
+        from quantswarm.models import hub
+
+        return hub.source(entry, quant)
+    return _local(name)
+
+
+def planned_source(name: str) -> ModelSource:
+    """What `resolve` would return, without building or downloading: paths may not exist yet."""
+    if name.startswith(_SYNTHETIC):
+        from quantswarm.models import synthetic
+
+        return synthetic.planned(shapes.named(name))
+    entry = catalogue.find(name)
+    if entry is not None:
+        from quantswarm.models import hub
+
+        return hub.planned(entry)
+    return resolve(name)
+
+
+def from_folder(folder: Path, *, name: str, random_weights: bool = False) -> ModelSource:
+    """A checked Hugging Face folder as a source."""
+    found = hf_folder.inspect(folder, f"model {name!r}")
+    return ModelSource(
+        name=name,
+        folder=folder,
+        gguf=None,
+        tokenizer=found.tokenizer,
+        context_tokens=found.context_tokens,
+        parameters=found.parameters,
+        random_weights=random_weights,
+        fingerprint=found.fingerprint,
+    )
+
+
+def from_gguf(path: Path, *, name: str, tokenizer: Path | None = None) -> ModelSource:
+    """A checked GGUF file as a source. Without a `tokenizer`, one beside the file is used."""
+    header = gguf_file.read(path)
+    found = path.stat()
+    beside = path.with_name("tokenizer.json")
+    facts = f"{path.name} {found.st_size} {found.st_mtime_ns}"
+    with path.open("rb") as source:
+        start = source.read(2**20)
+    return ModelSource(
+        name=name,
+        folder=None,
+        gguf=path,
+        tokenizer=tokenizer or (beside if beside.is_file() else None),
+        context_tokens=header.context_tokens or 2048,
+        parameters=header.parameters,
+        random_weights=False,
+        fingerprint=hashlib.sha256(facts.encode() + start).hexdigest(),
+    )
+
+
+def names() -> tuple[str, ...]:
+    """Every name that needs no path."""
+    return (TINY, *shapes.names(), *catalogue.models())
+
+
+def _local(name: str) -> ModelSource:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return from_folder(path.absolute(), name=path.absolute().name)
+    if path.is_file() and path.suffix != ".gguf":
+        raise BadFile(
+            f"model {name!r}",
+            "a file, but not a .gguf",
+            next_step="give the folder that holds config.json, or a .gguf file",
+        )
+    if path.is_file():
+        return from_gguf(path.absolute(), name=path.stem)
+    if path.suffix == ".gguf" or name.startswith((".", "/", "~")):
+        raise BadFile(f"model {name!r}", "no such file or folder", next_step="check the path")
+    raise UnknownName(
+        "model",
+        name,
+        names(),
+        next_step="quantswarm models lists them; a folder or .gguf file is given by its path",
+    )
