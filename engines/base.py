@@ -1,0 +1,107 @@
+"""What an engine is. Read this first: an engine is one file that defines `ENGINE`, an `Engine`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from quantswarm.models.artefact import Artefact
+
+if TYPE_CHECKING:
+    from quantswarm.engines.hardware import Host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Availability:
+    """Whether an engine can run here; `reason` says why (not), `cure` what would change that."""
+
+    available: bool
+    version: str | None = None
+    device: str | None = None
+    reason: str = ""
+    cure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSpec:
+    """What the caller wants of a server. Placement is decided before, so that `command` stays pure.
+
+    `threads` and `cores` are the server's; `cores` is empty when it is not pinned. `slots` is the
+    number of requests served at once, `context_tokens` the room of each. `gpu_layers` is the number
+    of layers on the GPU, or -1 for all; 0 without a GPU. `reasons` explains automatic choices.
+    `served_name` is the model id that clients use. `eager` skips the engine's graph compilation.
+    """
+
+    host: str
+    port: int
+    served_name: str
+    threads: int
+    cores: tuple[int, ...]
+    slots: int
+    context_tokens: int
+    device: str = "cpu"
+    gpu_layers: int = 0
+    eager: bool = False
+    api_key_file: Path | None = None
+    log_requests: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What to run: `env` holds only the variables added to the caller's environment."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+class Engine(ABC):
+    """A server program with an OpenAI-compatible endpoint under `/v1`."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    formats: ClassVar[Mapping[str, tuple[str, ...]]]
+    """Weight format it can load → the flags that say so; `{}` for an engine without weights."""
+    health_path: ClassVar[str] = "/health"
+    metrics_path: ClassVar[str | None] = "/metrics"
+    gauges: ClassVar[Mapping[str, str]] = {}
+    """Our name of what the server counts → its metric under `metrics_path` (a histogram: its base).
+
+    running, waiting (requests now), kv_cache_use (0 to 1), preemptions, generation_tokens,
+    prompt_tokens (all) or computed_prompt_tokens (without those from the cache), prefix_queries
+    and prefix_hits (prompt tokens looked up, and found), ttft and itl (histograms, seconds).
+    """
+    keeps_alive: ClassVar[bool] = True
+    """False where the server closes the connection after a streamed answer."""
+    main_thread_computes: ClassVar[bool] = False
+    """True where a single compute thread is the program's main thread: it is bound once it runs."""
+    start_timeout_s: ClassVar[float] = 600.0
+
+    @abstractmethod
+    def probe(self) -> Availability:
+        """Look, without starting anything, whether the engine can run here."""
+
+    @abstractmethod
+    def command(
+        self, artefact: Artefact | None, spec: ServeSpec, flags: tuple[str, ...]
+    ) -> Command:
+        """The server's argv and environment; pure. `flags` come from format and recipe."""
+
+    def pinned_fields(self, output_tokens: int) -> Mapping[str, Any]:
+        """Request fields, beyond OpenAI's, that make an answer exactly `output_tokens` long."""
+        return {}
+
+    def kernels(self, log: str) -> tuple[str, ...]:
+        """Names of the compute kernels that the server's log says it uses."""
+        return ()
+
+    def warnings(
+        self, host: Host, quant: str | None, spec: ServeSpec
+    ) -> tuple[tuple[str, str, str, str], ...]:
+        """What is known beforehand to bend results here: (name, what is seen, cause, advice)."""
+        return ()

@@ -1,0 +1,199 @@
+"""llama.cpp's own server: parallel slots, continuous batching, GGUF weights; CPU and GPU layers."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from quantswarm.engines import options
+from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
+from quantswarm.engines.hardware import gpus_or_reason
+from quantswarm.engines.process import mapped_in
+from quantswarm.models.artefact import Artefact
+from quantswarm.models.errors import BadFile
+
+if TYPE_CHECKING:
+    from quantswarm.engines.hardware import Host
+
+OPTIONS = {"prefix_cache": "on|off: keep prompts in memory for later requests (off: measured work)"}
+AVX512_VARIANTS = ("skylakex", "cannonlake", "cascadelake", "icelake", "cooperlake", "zen4")
+NO_SERVER = "no llama-server: LLAMA_SERVER_BIN is not set, PATH has none, set-up has made none"
+
+
+def tools_folder() -> Path:
+    """Where set-up puts llama.cpp's programs and libraries."""
+    from quantswarm.models.store import home
+
+    return home() / "llama.cpp" / "current" / "bin"
+
+
+def server_binary() -> Path | None:
+    """`LLAMA_SERVER_BIN`, else `llama-server` of PATH, else set-up's own; None without any.
+
+    `BadFile` when the variable is set and names nothing that can be run.
+    """
+    given = os.environ.get("LLAMA_SERVER_BIN")
+    if given:
+        if not (Path(given).is_file() and os.access(given, os.X_OK)):
+            raise BadFile(
+                f"LLAMA_SERVER_BIN={given}",
+                "not a program that can be run",
+                next_step="correct the variable, or unset it to use set-up's llama-server",
+            )
+        return Path(given)
+    on_path = shutil.which("llama-server")
+    if on_path is not None:
+        return Path(on_path)
+    built = tools_folder() / "llama-server"
+    return built if built.is_file() else None
+
+
+def libraries(folder: Path, prefix: str) -> tuple[str, ...]:
+    """Names of the compute libraries (`libggml-cpu*`, say) beside llama.cpp's programs."""
+    places = (folder, folder.parent / "lib")
+    return tuple(sorted({file.name for p in places for file in p.glob(f"{prefix}*.so")}))
+
+
+def build_device(folder: Path) -> str:
+    """ "cuda" where the CUDA library was built beside the programs, else "cpu"."""
+    return "cuda" if libraries(folder, "libggml-cuda") else "cpu"
+
+
+def avx512_warning(folder: Path, isa: Sequence[str]) -> tuple[tuple[str, str, str, str], ...]:
+    """A build without AVX-512 code on a host that has it halves llama.cpp's speed: say so."""
+    built = libraries(folder, "libggml-cpu")
+    wide = any(variant in name for name in built for variant in AVX512_VARIANTS)
+    if "avx512f" not in isa or not built or wide:
+        return ()
+    return (
+        (
+            "narrow-build",
+            f"this CPU has AVX-512; llama.cpp was built as {', '.join(built)} only",
+            "a build for AVX2 costs about half the speed at several users",
+            "run set-up here (make setup): it builds the library of this CPU's generation",
+        ),
+    )
+
+
+def loaded_backends(log: str) -> tuple[str, ...]:
+    """Compute libraries and CPU features that a llama.cpp log names, and the libraries in use."""
+    names = [Path(path).name for path in re.findall(r"loaded \S+ backend from (\S+)", log)]
+    names += [name for name in mapped_in(log) if name.startswith("libggml-")]
+    for features in re.findall(r"system_info:.*?\| (.*)", log):
+        names += re.findall(r"(\w+) = [1-9]\d*", features)
+    return tuple(dict.fromkeys(names))
+
+
+class LlamaCpp(Engine):
+    """`llama-server`, the same commit that made the GGUF files."""
+
+    name: ClassVar[str] = "llamacpp"
+    summary: ClassVar[str] = "llama.cpp's llama-server: slots, continuous batching; GGUF weights"
+    formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"gguf": ()}
+    gauges: ClassVar[Mapping[str, str]] = {
+        "running": "llamacpp:requests_processing",
+        "waiting": "llamacpp:requests_deferred",
+        "computed_prompt_tokens": "llamacpp:prompt_tokens_total",
+        "prefix_hits": "llamacpp:prompt_tokens_cached_total",
+        "generation_tokens": "llamacpp:tokens_predicted_total",
+    }
+    keeps_alive: ClassVar[bool] = False
+    main_thread_computes: ClassVar[bool] = True
+
+    def probe(self) -> Availability:
+        """By looking for the program and the libraries beside it; nothing is started."""
+        try:
+            binary = server_binary()
+        except BadFile as error:
+            return Availability(
+                available=False, reason=f"{error.asked}: {error.found}", cure=error.next_step
+            )
+        if binary is None:
+            return Availability(available=False, reason=NO_SERVER, cure="make setup")
+        folder = binary.resolve().parent
+        device = build_device(folder)
+        if device == "cuda" and not gpus_or_reason()[0]:
+            device = "cpu"
+        return Availability(available=True, version=_version(folder), device=device)
+
+    def command(
+        self, artefact: Artefact | None, spec: ServeSpec, flags: tuple[str, ...]
+    ) -> Command:
+        """`-c` is the context of all slots together: the server divides it."""
+        assert artefact is not None, "prepare refuses llama.cpp without weights"
+        given = options.checked(self.name, spec.options, OPTIONS)
+        reasons = dict(spec.reasons)
+        total = spec.slots * spec.context_tokens
+        reasons["-c"] = (
+            f"{spec.slots} slots × {spec.context_tokens} tokens: -np divides the context"
+        )
+        argv = [
+            *(str(server_binary() or "llama-server"), "-m", str(artefact.path)),
+            *("--alias", spec.served_name, "--host", spec.host, "--port", str(spec.port)),
+            *("-np", str(spec.slots), "-cb", "-c", str(total)),
+            *("-t", str(spec.threads), "-tb", str(spec.threads)),
+            *_binding(spec, reasons),
+            *flags,
+            *("--metrics", "--no-webui"),
+        ]
+        if not options.switched_on(given, "prefix_cache"):
+            argv += ["--no-cache-prompt", "--cache-ram", "0"]
+            reasons["prefix_cache"] = "off: every prompt of a measurement is computed"
+        if spec.device == "cuda":
+            argv += ["-ngl", "all" if spec.gpu_layers < 0 else str(spec.gpu_layers)]
+        if spec.log_requests:
+            argv += ["--log-verbosity", "4"]
+        if spec.api_key_file is not None:
+            argv += ["--api-key-file", str(spec.api_key_file)]
+        return Command(argv=tuple(argv), reasons=reasons)
+
+    def pinned_fields(self, output_tokens: int) -> Mapping[str, Any]:
+        """Its samplers' defaults differ from OpenAI's, so they are named."""
+        return {
+            "ignore_eos": True,
+            "cache_prompt": False,
+            "top_k": 1,
+            "top_p": 1.0,
+            "min_p": 0.0,
+        }
+
+    def kernels(self, log: str) -> tuple[str, ...]:
+        """The compute library that was chosen at run time, and its CPU features."""
+        return loaded_backends(log)
+
+    def warnings(
+        self, host: Host, quant: str | None, spec: ServeSpec
+    ) -> tuple[tuple[str, str, str, str], ...]:
+        """A build that leaves the CPU's wide instructions unused."""
+        binary = server_binary()
+        if binary is None or spec.device == "cuda":
+            return ()
+        return avx512_warning(binary.resolve().parent, host.isa)
+
+
+def _version(folder: Path) -> str | None:
+    """Set-up names the folder after the version; elsewhere it cannot be known without a start."""
+    built = tools_folder()
+    return folder.parent.name if built.exists() and folder == built.resolve() else None
+
+
+def _binding(spec: ServeSpec, reasons: dict[str, str]) -> tuple[str, ...]:
+    """Compute threads bound one to a core; HTTP threads stay where the process may run.
+
+    With one thread alone a build with OpenMP ignores the mask: that thread is bound after the start
+    (see `main_thread_computes`).
+    """
+    if not spec.cores or spec.threads > len(spec.cores):
+        reasons["-C"] = "more threads than cores of their own: not bound"
+        return ()
+    bound = spec.cores[: spec.threads]
+    reasons["-C"] = f"compute threads stay on core {','.join(map(str, bound))}"
+    mask = f"0x{sum(1 << core for core in bound):x}"
+    return ("-C", mask, "--cpu-strict", "1")
+
+
+ENGINE = LlamaCpp()

