@@ -1,0 +1,169 @@
+"""One cell: drive a subject, watch its server, write the manifest last."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from quantswarm.bench.judge.engine_view import FILE
+from quantswarm.bench.load.plan import SwarmPlan
+from quantswarm.bench.load.progress import Progress
+from quantswarm.bench.load.swarm import SwarmResult, drive
+from quantswarm.bench.rundir import write_manifest
+from quantswarm.bench.scrape import Scraper
+from quantswarm.bench.subject import Subject
+from quantswarm.engines import hardware
+from quantswarm.engines.process import key_in
+from quantswarm.engines.registry import engine_named
+from quantswarm.engines.telemetry import Sampler
+from quantswarm.models.errors import QuantswarmError
+
+OnProgress = Callable[[Progress], None]
+OK = "ok"
+
+
+def measure(subject: Subject, plan: SwarmPlan, on_progress: OnProgress) -> str:
+    """Run the swarm against the subject; returns the cell's status.
+
+    The plan's `out_dir` receives records, samples and the server's log; the manifest is written
+    last, also when the swarm or the server fails or Ctrl-C ends it: then the error, or the
+    `KeyboardInterrupt`, is raised again.
+    """
+    folder = plan.out_dir
+    try:
+        result, memory = _driven(subject, plan, on_progress)
+        if subject.server is not None:
+            subject.server.raise_if_dead()
+    except QuantswarmError as error:
+        _keep_log(subject, folder)
+        write_manifest(folder, {**_asked(subject, plan), **failed(error)})
+        raise
+    _keep_log(subject, folder)
+    status, reason = _verdict(result)
+    write_manifest(
+        folder,
+        {
+            **_asked(subject, plan),
+            "status": status,
+            "reason": reason,
+            **memory,
+            "kernels": _kernels(subject),
+            "window": asdict(result.window),
+            "harness": dict(result.harness),
+            "warnings": [*subject.warnings, *(item.as_json() for item in result.warnings)],
+        },
+    )
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return status
+
+
+def failed(error: QuantswarmError) -> dict[str, Any]:
+    """The part of a manifest that says why there is no result."""
+    return {"status": "failed", "reason": str(error), "error": type(error).__name__}
+
+
+def _driven(
+    subject: Subject, plan: SwarmPlan, on_progress: OnProgress
+) -> tuple[SwarmResult, dict[str, Any]]:
+    """The swarm's result, and the server's peak memory and scrapes while it was driven."""
+    with ExitStack() as stack:
+        sampler, scraper = None, _scraper(subject, plan.out_dir / FILE)
+        if scraper is not None:
+            stack.enter_context(scraper)
+        if subject.server is not None:
+            sampler = stack.enter_context(
+                Sampler(
+                    subject.server.pid,
+                    plan.out_dir / "samples.jsonl",
+                    tree=subject.server.tree,
+                )
+            )
+        result = drive(plan, on_progress)
+    if sampler is None:
+        return result, {}
+    return result, {
+        "rss_peak_bytes": sampler.peak_rss_bytes,
+        "pss_peak_bytes": sampler.peak_pss_bytes,
+        "gpu_peak_bytes": sampler.peak_gpu_bytes,
+        "scraping": scraper.facts() if scraper is not None else None,
+    }
+
+
+def _scraper(subject: Subject, path: Path) -> Scraper | None:
+    """For a server that we started and that counts for itself; None for any other."""
+    if subject.server is None:
+        return None
+    engine = engine_named(subject.engine)
+    if engine.metrics_path is None or not engine.gauges:
+        return None
+    key = key_in(subject.api_key_file) if subject.api_key_file is not None else None
+    url = f"{subject.server.root_url}{engine.metrics_path}"
+    return Scraper(url, engine.gauges, path, api_key=key)
+
+
+def _asked(subject: Subject, plan: SwarmPlan) -> dict[str, Any]:
+    """What was to be measured, where."""
+    return {
+        "engine": subject.engine,
+        "quant": subject.quant,
+        "model": subject.model,
+        "users": plan.users,
+        "arrivals": plan.arrivals.as_json() if plan.arrivals is not None else None,
+        "scenario": asdict(plan.scenario),
+        "scenario_hash": plan.scenario.digest(),
+        "warmup_s": plan.warmup,
+        "duration_s": plan.duration,
+        "seed": plan.seed,
+        "base_url": subject.base_url,
+        "served_name": subject.served_name,
+        "host": hardware.host().as_dict(),
+        "warnings": list(subject.warnings),
+        **subject.facts,
+    }
+
+
+def _verdict(result: SwarmResult) -> tuple[str, str | None]:
+    """`invalid` when the harness lost something, `failed` when there is nothing to judge."""
+    if result.interrupted:
+        return "failed", "interrupted before its end"
+    if result.invalid_reason is not None:
+        return "invalid", result.invalid_reason
+    if not result.outcomes.get(OK):
+        return "failed", f"none of {result.recorded} requests succeeded: {_classes(result)}"
+    return "ok", None
+
+
+def _classes(result: SwarmResult) -> str:
+    ordered = sorted(result.outcomes.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count} {outcome}" for outcome, count in ordered) or "none was sent"
+
+
+def _kernels(subject: Subject) -> list[str]:
+    if subject.server is None:
+        return []
+    log = subject.server.log.read_text(encoding="utf-8", errors="replace")
+    return list(engine_named(subject.engine).kernels(log))
+
+
+def _keep_log(subject: Subject, folder: Path) -> None:
+    if subject.server is not None and subject.server.log.is_file():
+        shutil.copyfile(subject.server.log, folder / "server.log")
+
+
+def plan_for(subject: Subject, **fields: Any) -> SwarmPlan:
+    """The load for a subject: where to send it, and how its engine wants to be asked."""
+    return SwarmPlan(
+        base_url=subject.base_url,
+        served_name=subject.served_name,
+        pinned_fields=subject.pinned_fields,
+        keeps_alive=subject.keeps_alive,
+        api_key_file=subject.api_key_file,
+        tokenizer=subject.tokenizer,
+        cores=subject.client_cores,
+        **fields,
+    )

@@ -1,0 +1,175 @@
+"""Judging one cell: manifest and records in, numbers, status and warnings out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quantswarm.bench.judge.engine_view import (
+    FILE,
+    EngineView,
+    Scrape,
+    engine_view,
+    read_scrapes,
+)
+from quantswarm.bench.judge.latency import LATENCIES
+from quantswarm.bench.judge.manifest import Manifest, read_manifest
+from quantswarm.bench.judge.percentile import Distribution, distribution
+from quantswarm.bench.judge.rate import RATES
+from quantswarm.bench.judge.records import RecordsFile, read_records
+from quantswarm.bench.judge.remarks import Evidence, remarks
+from quantswarm.bench.judge.window import Cut, cut
+
+SATURATED_CORE = 0.9
+"""Linux leaves at most 95 % of a core to programs that go first, as the generator does."""
+OWN_LAG_MS = 5.0
+OWN_LAG_PART_OF_ITL = 0.1
+"""A generator that its own work delays by more than the larger of the two sees no ITL truly."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellResult:
+    """One cell, judged. `requests` and the measures are None or empty where nothing was measured.
+
+    `requests` counts those begun in the window, `failures` the failed among them. Percentiles
+    exist for a failed or invalid cell too; `status` says that they must not be compared.
+    """
+
+    name: str
+    status: str
+    reason: str | None
+    manifest: Manifest
+    requests: int | None
+    failures: int | None
+    failures_by_class: Mapping[str, int]
+    failures_outside_window: Mapping[str, int]
+    latencies: Mapping[str, Distribution]
+    rates: Mapping[str, float | None]
+    warnings: tuple[Mapping[str, Any], ...]
+    engine: EngineView | None = None
+
+
+def judge(cell_dir: Path) -> CellResult:
+    """Judge a cell from its directory alone; raises BadFile for a manifest or record that is not
+    what it should be. A cell that failed before its window needs no records."""
+    manifest = read_manifest(cell_dir / "manifest.json")
+    records_path = cell_dir / "records.jsonl"
+    nothing = manifest.status != "ok" and not records_path.exists()
+    if nothing or manifest.status == "skipped":
+        return unmeasured(cell_dir.name, manifest, status=manifest.status, reason=manifest.reason)
+    if manifest.window is None:
+        return _windowless(cell_dir.name, manifest)
+    scrapes = read_scrapes(cell_dir / FILE)
+    return _measured(cell_dir.name, manifest, read_records(records_path), scrapes)
+
+
+def _windowless(name: str, manifest: Manifest) -> CellResult:
+    if manifest.status != "ok":
+        return unmeasured(name, manifest, status=manifest.status, reason=manifest.reason)
+    reason = "the manifest holds no measurement window"
+    return unmeasured(name, manifest, status="invalid", reason=reason)
+
+
+def unmeasured(name: str, manifest: Manifest, *, status: str, reason: str | None) -> CellResult:
+    """A cell without numbers: only its manifest's facts, and why there is nothing else."""
+    return CellResult(
+        name=name,
+        status=status,
+        reason=reason or "no reason was recorded",
+        manifest=manifest,
+        requests=None,
+        failures=None,
+        failures_by_class={},
+        failures_outside_window={},
+        latencies={},
+        rates={},
+        warnings=manifest.warnings,
+    )
+
+
+def _measured(
+    name: str, manifest: Manifest, file: RecordsFile, scrapes: Sequence[Scrape] | None
+) -> CellResult:
+    assert manifest.window is not None
+    part = cut(file.records, manifest.window, users=manifest.users, open_loop=manifest.open_loop)
+    engine = engine_view(scrapes, part)
+    latencies = {m.name: distribution([m.of(r) for r in part.good]) for m in LATENCIES}
+    rates = {metric.name: metric.of(part) for metric in RATES}
+    evidence = Evidence(
+        manifest=manifest,
+        cut=part,
+        latencies=latencies,
+        rates=rates,
+        truncated=file.truncated,
+        engine=engine,
+    )
+    by_class = Counter(record.outcome for record in part.failed)
+    everywhere = Counter(record.outcome for record in part.everything if not record.ok)
+    status, reason = _verdict(manifest, part, by_class, got=len(file.records) + file.truncated)
+    if status == "ok" and (slow := _too_slow(manifest, latencies["itl"].quantiles["p50"])):
+        status, reason = "invalid", slow
+    found = tuple(remark.as_json() for remark in remarks(evidence)) if part.started else ()
+    return CellResult(
+        name=name,
+        status=status,
+        reason=reason,
+        manifest=manifest,
+        requests=len(part.started),
+        failures=len(part.failed),
+        failures_by_class=dict(sorted(by_class.items())),
+        failures_outside_window=dict(sorted((everywhere - by_class).items())),
+        latencies=latencies,
+        rates=rates,
+        warnings=_merged(manifest.warnings, found),
+        engine=engine,
+    )
+
+
+def _merged(
+    given: tuple[Mapping[str, Any], ...], found: tuple[Mapping[str, Any], ...]
+) -> tuple[Mapping[str, Any], ...]:
+    """Warnings of the measuring first; one of the same name found again is not said twice."""
+    names = {warning["name"] for warning in given}
+    return given + tuple(warning for warning in found if warning["name"] not in names)
+
+
+def _verdict(
+    manifest: Manifest, part: Cut, by_class: Mapping[str, int], *, got: int
+) -> tuple[str, str | None]:
+    """Status and reason: what measuring said, unless the records say worse."""
+    if manifest.status != "ok":
+        return manifest.status, manifest.reason or "no reason was recorded"
+    lost = _lost(manifest, got)
+    if lost:
+        return "invalid", f"{lost} requests were started and have no record"
+    if not part.started:
+        return "invalid", "no request began inside the measurement window"
+    if not part.good:
+        classes = ", ".join(f"{name} {count}" for name, count in sorted(by_class.items()))
+        return "failed", f"all {len(part.started)} requests failed ({classes})"
+    return "ok", None
+
+
+def _too_slow(manifest: Manifest, itl_p50_ms: float | None) -> str | None:
+    """Why the generator, by its own doing, cannot have seen this load truly; None if it can.
+
+    Where the server has bursts, it may be behind in each of them and idle in between: so its
+    share of a core alone does not tell.
+    """
+    busy = manifest.harness_number("cpu_share")
+    if busy is not None and busy >= SATURATED_CORE:
+        return f"the load generator was saturated ({busy:.0%} of a core)"
+    lag_ms = manifest.harness_number("own_lag_p99_ms")
+    most_ms = max(OWN_LAG_MS, OWN_LAG_PART_OF_ITL * (itl_p50_ms or 0.0))
+    if lag_ms is not None and lag_ms > most_ms:
+        return f"the load generator was behind with its own work by {lag_ms:.0f} ms at p99"
+    return None
+
+
+def _lost(manifest: Manifest, got: int) -> int:
+    """Requests that the swarm counted as started and that left no record; 0 if it did not count."""
+    started = manifest.harness_number("requests_started")
+    return max(0, int(started) - got) if started is not None else 0

@@ -1,0 +1,260 @@
+"""Named warnings: each looks at one judged cell and says what was seen, the cause and the cure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+from quantswarm.bench.judge.backlog import backlog
+from quantswarm.bench.judge.engine_view import EngineView
+from quantswarm.bench.judge.manifest import Manifest
+from quantswarm.bench.judge.percentile import (
+    Distribution,
+    requests_needed,
+    samples_needed,
+)
+from quantswarm.bench.judge.records import INTERRUPTED
+from quantswarm.bench.judge.steady import steadiness, tokens_by_second
+from quantswarm.bench.judge.window import Cut
+
+SHORTEST_WINDOW_S = 10.0
+ROUNDS = 5
+CACHED_SHARE = 0.02
+COALESCED_SHARE = 0.05
+LATE_MS = 2.0
+LATE_PART_OF_TTFT = 0.01
+BUSY_CORE = 0.8
+COUNTED_APART = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """A named warning; the name is stable, the other three are sentences for the reader."""
+
+    name: str
+    seen: str
+    cause: str
+    advice: str
+
+    def as_json(self) -> dict[str, str]:
+        """The form that manifests and summaries store."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a check may look at."""
+
+    manifest: Manifest
+    cut: Cut
+    latencies: Mapping[str, Distribution]
+    rates: Mapping[str, float | None]
+    truncated: int
+    engine: EngineView | None = None
+
+
+def remarks(evidence: Evidence) -> tuple[Remark, ...]:
+    """All remarks on one cell, in a fixed order: first what spoils numbers, then what to know."""
+    return tuple(remark for check in CHECKS for remark in check(evidence))
+
+
+def _failures(e: Evidence) -> Iterator[Remark]:
+    failed, started = len(e.cut.failed), len(e.cut.started)
+    if failed:
+        yield Remark(
+            name="failures",
+            seen=f"{failed} of {started} requests failed ({failed / started:.1%})",
+            cause="see the failure classes and the server's log of this cell",
+            advice="do not trust latencies of the survivors alone; mend the cause, measure again",
+        )
+    outside = sum(not r.ok for r in e.cut.everything) - failed
+    if outside:
+        yield Remark(
+            name="failures-outside-window",
+            seen=f"{outside} requests failed in warm-up or drain",
+            cause="the server was not ready for this load, or the drain was too short",
+            advice="read the server's log; lengthen the drain if the class is 'interrupted'",
+        )
+
+
+def _interrupted(e: Evidence) -> Iterator[Remark]:
+    count = sum(record.outcome == INTERRUPTED for record in e.cut.started)
+    if count:
+        yield Remark(
+            name="interrupted-requests",
+            seen=f"{count} requests begun in the window were cut off by the client",
+            cause="they took longer than the drain, or the run was stopped by hand",
+            advice="lengthen the drain, or ask for fewer output tokens",
+        )
+
+
+def _truncated(e: Evidence) -> Iterator[Remark]:
+    if e.truncated:
+        yield Remark(
+            name="truncated-record",
+            seen="the last line of records.jsonl is cut off and was left out",
+            cause="the recorder was killed while it wrote",
+            advice="one request is missing; measure again if the cell is short",
+        )
+
+
+def _few(e: Evidence) -> Iterator[Remark]:
+    requests = e.latencies["e2e"].requests
+    if requests < samples_needed(0.99):
+        missing = "p95 and p99" if requests < samples_needed(0.95) else "p99"
+        yield Remark(
+            name="too-few-requests-for-p99",
+            seen=f"{requests} whole answers; {missing} of request latencies withheld",
+            cause=f"p95 needs {samples_needed(0.95)} and p99 {samples_needed(0.99)} requests",
+            advice="lengthen the window (DURATION), or read the median only",
+        )
+    itl = e.latencies["itl"]
+    if itl.n and itl.quantiles["p99"] is None:
+        yield Remark(
+            name="too-few-samples-for-itl-p99",
+            seen=f"{itl.n} token gaps of {itl.requests} requests; p99 of ITL withheld",
+            cause=f"it needs {samples_needed(0.99)} gaps of {requests_needed(0.99)} requests",
+            advice="lengthen the window (DURATION)",
+        )
+
+
+def _short(e: Evidence) -> Iterator[Remark]:
+    length_s, median_ms = e.cut.window.length_s, e.latencies["e2e"].quantiles["p50"]
+    if length_s < SHORTEST_WINDOW_S:
+        found = f"the window is {length_s:.1f} s long, under {SHORTEST_WINDOW_S:.0f} s"
+    elif median_ms is not None and length_s < ROUNDS * median_ms / 1e3:
+        found = f"the window ({length_s:.0f} s) holds under {ROUNDS} requests a user, one by one"
+    else:
+        return
+    yield Remark(
+        name="short-window",
+        seen=found,
+        cause="start and end of the window weigh too much",
+        advice=f"measure at least {SHORTEST_WINDOW_S:.0f} s and {ROUNDS} median request times",
+    )
+
+
+def _not_steady(e: Evidence) -> Iterator[Remark]:
+    found = steadiness(tokens_by_second(e.cut))
+    if found is None or found.steady:
+        return
+    if found.trend is not None:
+        seen = f"tokens a second changed by {found.trend:+.0%} over the window"
+    else:
+        seen = f"steady only after {found.settle_s:.0f} of {found.batches} s (MSER-5)"
+    yield Remark(
+        name="not-steady",
+        seen=seen,
+        cause="warm-up too short, or something else used the machine",
+        advice="lengthen the warm-up, quiet the machine, measure again",
+    )
+
+
+def _unstable(e: Evidence) -> Iterator[Remark]:
+    found = backlog(e.cut) if e.cut.open_loop else None
+    if found is not None and found.growing:
+        first, _, last = found.thirds
+        yield Remark(
+            name="unstable",
+            seen=f"unanswered arrivals grew from {first:.0f} to {last:.0f} through the window",
+            cause="more is offered than the server can answer: over its saturation",
+            advice="latencies here depend on the window's length; offer a lower rate",
+        )
+
+
+def _cached(e: Evidence) -> Iterator[Remark]:
+    share = e.rates["cached_share"]
+    if share is not None and share > CACHED_SHARE:
+        yield Remark(
+            name="cached-prompts",
+            seen=f"the server answered {share:.0%} of the prompt tokens from its cache",
+            cause="prompts share a beginning, or were sent before",
+            advice="TTFT is flattered: make prompts unique, or turn prefix caching off",
+        )
+
+
+def _token_counts(e: Evidence) -> Iterator[Remark]:
+    told = [record for record in e.cut.good if record.output_tokens is not None]
+    odd = [record for record in told if record.output_tokens != record.counted_tokens]
+    if odd:
+        usage = sum(record.output_tokens or 0 for record in told)
+        counted = sum(record.counted_tokens for record in told)
+        yield Remark(
+            name="token-count-mismatch",
+            seen=f"{len(odd)} of {len(told)} answers: events hold {counted} tokens in all, "
+            f"the server's usage says {usage}",
+            cause="several tokens in one event, or tokens without text",
+            advice="throughput and ITL follow the events, TPOT the usage; compare with care",
+        )
+    unknown = len(e.cut.good) - len(told)
+    if unknown:
+        yield Remark(
+            name="no-usage",
+            seen=f"{unknown} of {len(e.cut.good)} answers came without the server's token count",
+            cause="the server ignores stream_options.include_usage",
+            advice="token numbers rest on counted events alone",
+        )
+
+
+def _server_counts(e: Evidence) -> Iterator[Remark]:
+    apart = e.engine.unexplained_tokens if e.engine else None
+    if e.engine and apart is not None and apart > COUNTED_APART * max(e.engine.client_tokens, 1):
+        yield Remark(
+            name="server-counts-otherwise",
+            seen=f"the server counted {e.engine.server_tokens:,.0f} generated tokens, the client "
+            f"{e.engine.client_tokens:,}, over the whole cell",
+            cause="tokens without text, other clients of this server, or tokens that were lost",
+            advice="see that nothing else uses the server; trust no throughput before it is clear",
+        )
+
+
+def _late_client(e: Evidence) -> Iterator[Remark]:
+    seen = list(_lateness(e))
+    if seen:
+        yield Remark(
+            name="client-could-not-keep-up",
+            seen="; ".join(seen),
+            cause="the load generator had too little processor, or shares cores with the server",
+            advice="give it cores of its own, fewer users a process, or a quieter machine",
+        )
+
+
+def _lateness(e: Evidence) -> Iterator[str]:
+    delay, ttft_ms = e.latencies["client_delay"], e.latencies["ttft_sent"].quantiles["p50"]
+    worst = delay.quantiles["p99"] if delay.quantiles["p99"] is not None else delay.high
+    if worst is not None and worst > max(LATE_MS, LATE_PART_OF_TTFT * (ttft_ms or 0.0)):
+        which = "p99" if delay.quantiles["p99"] is not None else "largest"
+        yield f"client delay {which} {worst:.1f} ms"
+    lag_ms = e.manifest.harness_number("loop_lag_p99_ms")
+    if lag_ms is not None and lag_ms > LATE_MS:
+        yield f"event loop lag p99 {lag_ms:.1f} ms"
+    busy = e.manifest.harness_number("cpu_share")
+    if busy is not None and busy > BUSY_CORE:
+        yield f"the generator used {busy:.0%} of a core"
+
+
+def _coalesced(e: Evidence) -> Iterator[Remark]:
+    share = e.rates["coalesced_share"]
+    if share is not None and share > COALESCED_SHARE:
+        yield Remark(
+            name="coalesced-events",
+            seen=f"{share:.0%} of the events arrived together with an earlier one",
+            cause="the server or the network sends several events at once, or the client was late",
+            advice="ITL has gaps of 0 and gaps too long; TPOT and throughput are sound",
+        )
+
+
+CHECKS: tuple[Callable[[Evidence], Iterator[Remark]], ...] = (
+    _failures,
+    _interrupted,
+    _truncated,
+    _late_client,
+    _unstable,
+    _not_steady,
+    _short,
+    _few,
+    _cached,
+    _token_counts,
+    _server_counts,
+    _coalesced,
+)

@@ -1,0 +1,179 @@
+"""`summary.json`: every cell of a run in one document, which all reports are made from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from quantswarm.bench.atomic import write_text
+from quantswarm.bench.judge.answer import answers
+from quantswarm.bench.judge.cell import CellResult, judge, unmeasured
+from quantswarm.bench.judge.manifest import Manifest, read_manifest, read_object
+from quantswarm.bench.judge.percentile import Distribution
+from quantswarm.models.errors import BadFile
+
+SCHEMA = 1
+_FACTS = (
+    "scenario",
+    "scenario_hash",
+    "arrivals",
+    "argv",
+    "env",
+    "reasons",
+    "host",
+    "versions",
+    "placement",
+    "kernels",
+    "artefact_sha256",
+    "harness",
+)
+
+
+def summarise(run_dir: Path) -> dict[str, Any]:
+    """Judge every cell of a run directory; needs no server, and nothing but the directory.
+
+    A cell whose files are not what they should be is "invalid" and says why; the others stand.
+    Raises BadFile when the directory holds no cells.
+    """
+    results = _results(run_dir)
+    if not results:
+        raise BadFile(
+            f"run directory {run_dir}",
+            "it holds no cells" if run_dir.is_dir() else "no such directory",
+            evidence="A run directory has a folder 'cells' with one folder a cell.",
+            next_step="give the directory that quantswarm bench printed",
+        )
+    run = read_object(run_dir / "run.json") if (run_dir / "run.json").exists() else {}
+    cells = sorted((cell_as_json(result) for result in results), key=_order)
+    return {
+        "schema": SCHEMA,
+        "run": str(run_dir),
+        "run_id": run.get("run_id") or run_dir.name,
+        "started_utc": run.get("started_utc"),
+        "matrix": run.get("matrix"),
+        "host": run.get("host") or _first(cells, "host"),
+        "versions": run.get("versions") or _first(cells, "versions"),
+        "answers": answers(cells),
+        "cells": cells,
+    }
+
+
+def write_summary(run_dir: Path) -> dict[str, Any]:
+    """Summarise, write `summary.json` in one step, and return what it holds."""
+    summary = summarise(run_dir)
+    text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(run_dir / "summary.json", text + "\n")
+    return summary
+
+
+def _order(cell: Mapping[str, Any]) -> tuple[str, int, str, str, str]:
+    return (cell["model"], cell["users"], cell["engine"], cell["quant"], cell["cell"])
+
+
+def _first(cells: list[dict[str, Any]], key: str) -> Any:
+    return next((cell[key] for cell in cells if cell.get(key)), None)
+
+
+def _results(run_dir: Path) -> list[CellResult]:
+    """Every cell; one without a readable manifest is known by its folder's name, if it has one."""
+    folders = sorted(path for path in (run_dir / "cells").glob("*") if path.is_dir())
+    found = {folder: _result(folder) for folder in folders}
+    models = {result.manifest.model for result in found.values() if isinstance(result, CellResult)}
+    model = models.pop() if len(models) == 1 else "unknown"
+    named = (_named(folder.name, model, result) for folder, result in found.items())
+    return [result for result in named if result is not None]
+
+
+def _named(name: str, model: str, result: CellResult | BadFile) -> CellResult | None:
+    if isinstance(result, CellResult):
+        return result
+    manifest = _from_name(name, model)
+    return _invalid(name, manifest, result) if manifest else None
+
+
+def _result(folder: Path) -> CellResult | BadFile:
+    try:
+        return judge(folder)
+    except BadFile as error:
+        try:
+            return _invalid(folder.name, read_manifest(folder / "manifest.json"), error)
+        except BadFile:
+            return error
+
+
+def _invalid(name: str, manifest: Manifest, error: BadFile) -> CellResult:
+    reason = str(error).splitlines()[0]
+    return unmeasured(name, manifest, status="invalid", reason=reason)
+
+
+def _from_name(name: str, model: str) -> Manifest | None:
+    """What "engine-quant-uN" tells; None for a folder that is no cell's."""
+    match = re.fullmatch(r"(?P<engine>.+)-(?P<quant>[^-]+)-u(?P<users>\d+)", name)
+    if match is None:
+        return None
+    return Manifest(
+        engine=match["engine"],
+        quant=match["quant"],
+        model=model,
+        users=int(match["users"]),
+        status="invalid",
+        reason=None,
+        window=None,
+        warnings=(),
+        harness={},
+        facts={},
+    )
+
+
+def cell_as_json(result: CellResult) -> dict[str, Any]:
+    """One cell of the summary: the keys of the published schema first, then everything known."""
+    manifest = result.manifest
+    return {
+        "engine": manifest.engine,
+        "quant": manifest.quant,
+        "model": manifest.model,
+        "users": manifest.users,
+        "status": result.status,
+        "reason": result.reason,
+        "output_throughput": result.rates.get("output_throughput"),
+        "request_throughput": result.rates.get("request_throughput"),
+        "ttft_p50_ms": _quantile(result, "ttft", "p50"),
+        "ttft_p95_ms": _quantile(result, "ttft", "p95"),
+        "tpot_p50_ms": _quantile(result, "tpot", "p50"),
+        "itl_p99_ms": _quantile(result, "itl", "p99"),
+        "e2e_p50_ms": _quantile(result, "e2e", "p50"),
+        "requests": result.requests,
+        "failures": result.failures,
+        "weights_bytes": manifest.number("weights_bytes"),
+        "rss_peak_bytes": manifest.number("rss_peak_bytes"),
+        "load_s": manifest.number("load_s"),
+        "warnings": [dict(warning) for warning in result.warnings],
+        "cell": result.name,
+        "engine_view": result.engine.as_json() if result.engine else None,
+        "prefix_hit_rate": result.engine.prefix_hit_rate if result.engine else None,
+        "window_s": manifest.window.length_s if manifest.window else None,
+        "failures_by_class": dict(result.failures_by_class),
+        "failures_outside_window": dict(result.failures_outside_window),
+        "latencies_ms": {name: _spread(d) for name, d in result.latencies.items()},
+        "rates": dict(result.rates),
+        **{key: manifest.facts.get(key) for key in _FACTS},
+    }
+
+
+def _quantile(result: CellResult, metric: str, name: str) -> float | None:
+    found = result.latencies.get(metric)
+    return found.quantiles[name] if found else None
+
+
+def _spread(found: Distribution) -> dict[str, Any]:
+    return {
+        "n": found.n,
+        "requests": found.requests,
+        "mean": found.mean,
+        "min": found.low,
+        **found.quantiles,
+        "max": found.high,
+    }

@@ -1,0 +1,214 @@
+"""The live part of one request: send, stamp and keep what comes, notice the end. Nothing is parsed.
+
+Sockets are the standard library's; in the swarm's process Locust has replaced those by cooperative
+ones, and this module cannot tell. The hot path is `Inbox.take`: two appends and one comparison.
+"""
+
+from __future__ import annotations
+
+import socket
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter_ns
+
+from quantswarm.bench.load.http1 import Framing, ProtocolError, ResponseParser
+from quantswarm.bench.load.link import Link
+
+RECV_BYTES = 65_536
+_LAST_CHUNK = b"0\r\n\r\n"
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long each part of a request may take; `stall_s` is between two arrivals of bytes."""
+
+    connect_s: float = 5.0
+    first_byte_s: float = 120.0
+    stall_s: float = 60.0
+    total_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One request to make. `payload` is everything that goes over the wire."""
+
+    uid: str
+    user: int
+    intended_ns: int
+    payload: bytes
+    expected_prompt_tokens: int | None
+    expected_output_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """All that was seen of one request: `stamps[i]` is when `segments[i]` left `recv()`.
+
+    `sent_ns` is the instant before the bytes went to the socket, None for a request that found no
+    connection. `closed` tells that the peer ended the stream.
+    `failure` is what the transport knows; what the bytes say is for `decode` to find.
+    """
+
+    uid: str
+    user: int
+    intended_ns: int
+    sent_ns: int | None
+    end_ns: int
+    conn_reused: bool
+    closed: bool
+    failure: str | None
+    error: str | None
+    expected_prompt_tokens: int | None
+    expected_output_tokens: int
+    stamps: Sequence[int]
+    segments: Sequence[bytes]
+
+
+class Inbox:
+    """Segments as they came. `take` answers True once the response is known to be whole."""
+
+    __slots__ = ("_framing", "_wanted", "keeps_alive", "segments", "stamps")
+
+    def __init__(self) -> None:
+        self.stamps = array("q")
+        self.segments: list[bytes] = []
+        self.keeps_alive = False
+        self._framing: Framing | None = None
+        self._wanted = 0
+
+    def take(self, data: bytes, now_ns: int) -> bool:
+        """Keep one non-empty segment; the look at its end is cheap, the proof comes only then."""
+        self.stamps.append(now_ns)
+        self.segments.append(data)
+        if self._framing is Framing.CHUNKED:
+            if data.endswith(_LAST_CHUNK) or (len(data) < len(_LAST_CHUNK) and self._tail_ends()):
+                return self._whole()
+            return False
+        return self._otherwise()
+
+    def _tail_ends(self) -> bool:
+        return b"".join(self.segments[-len(_LAST_CHUNK) :]).endswith(_LAST_CHUNK)
+
+    def _otherwise(self) -> bool:
+        """Before the head is whole, and for bodies that are not chunked."""
+        if self._framing is None:
+            return self._whole()
+        if self._framing is Framing.LENGTH:
+            return sum(map(len, self.segments)) >= self._wanted
+        return False
+
+    def _whole(self) -> bool:
+        """Ask the real parser; bytes that are not HTTP count as an end, nothing else can follow."""
+        parser = ResponseParser()
+        try:
+            parser.feed(b"".join(self.segments))
+        except ProtocolError:
+            return True
+        if parser.head is not None:
+            self._framing = parser.head.framing
+            self._wanted = parser.head.size_bytes + (parser.head.content_length or 0)
+            self.keeps_alive = parser.head.keeps_alive and parser.complete
+        return parser.complete
+
+
+class Exchange:
+    """One request made over a user's link. `run` returns when it is over, however it ended.
+
+    Only cancelling (an exception that is no `OSError`, thrown into the waiting call) passes through
+    `run`; even then `capture` tells what was seen, as "interrupted".
+    """
+
+    def __init__(self, order: Order, link: Link, limits: Limits) -> None:
+        self._order = order
+        self._link = link
+        self._limits = limits
+        self._inbox = Inbox()
+        self._sent_ns: int | None = None
+        self._end_ns = 0
+        self._reused = False
+        self._closed = False
+        self._phase = "connect"
+        self._failure: str | None = None
+        self._error: str | None = None
+
+    def run(self) -> None:
+        """Connect if needed, send, receive to the end."""
+        whole = False
+        try:
+            whole = self._talk()
+        except OSError as error:
+            self._failure = self._class_of(error)
+            self._error = f"{_said(error)} (limit: {self._phase})" if _late(error) else _said(error)
+        except BaseException as error:
+            self._failure, self._error = "interrupted", _said(error)
+            raise
+        finally:
+            self._end_ns = perf_counter_ns()
+            self._link.done(reusable=whole and self._inbox.keeps_alive)
+
+    def capture(self) -> Capture:
+        """What was seen; meaningful once `run` has ended."""
+        order, inbox = self._order, self._inbox
+        return Capture(
+            uid=order.uid,
+            user=order.user,
+            intended_ns=order.intended_ns,
+            sent_ns=self._sent_ns,
+            end_ns=self._end_ns,
+            conn_reused=self._reused,
+            closed=self._closed,
+            failure=self._failure,
+            error=self._error,
+            expected_prompt_tokens=order.expected_prompt_tokens,
+            expected_output_tokens=order.expected_output_tokens,
+            stamps=inbox.stamps,
+            segments=inbox.segments,
+        )
+
+    def _talk(self) -> bool:
+        link, self._reused = self._link.open(self._limits.connect_s)
+        self._phase = "first byte"
+        link.settimeout(self._limits.first_byte_s)
+        self._sent_ns = sent_ns = perf_counter_ns()
+        link.sendall(self._order.payload)
+        return self._receive(link, sent_ns + int(self._limits.total_s * _NS))
+
+    def _receive(self, link: socket.socket, last_ns: int) -> bool:
+        take, recv, clock = self._inbox.take, link.recv, perf_counter_ns
+        stall_s = self._limits.stall_s
+        tight_ns = 0  # from here on the time left is shorter than a stall may be
+        while True:
+            data = recv(RECV_BYTES)
+            now_ns = clock()
+            if not data:
+                self._ended_by_peer()
+                return False
+            if take(data, now_ns):
+                return True
+            if now_ns >= tight_ns:
+                if now_ns >= last_ns:
+                    self._phase = "total"
+                    raise TimeoutError("still streaming at the limit for a whole request")
+                self._phase = "stall" if last_ns - now_ns > stall_s * _NS else "total"
+                link.settimeout(max(0.001, min(stall_s, (last_ns - now_ns) / _NS)))
+                tight_ns = max(last_ns - int(stall_s * _NS), now_ns + 1)
+
+    def _ended_by_peer(self) -> None:
+        self._closed = True
+        if not self._inbox.segments:
+            self._failure, self._error = "reset", "closed without an answer"
+
+    def _class_of(self, error: OSError) -> str:
+        if _late(error):
+            return "stalled" if self._phase == "stall" else "timeout"
+        return "refused" if self._phase == "connect" else "reset"
+
+
+def _late(error: OSError) -> bool:
+    return isinstance(error, TimeoutError)
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

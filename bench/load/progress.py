@@ -1,0 +1,53 @@
+"""What the swarm's process tells its parent once a second: one JSON line a tick, through a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Counts since the swarm began. `failures` and `tokens` are quick looks, not the records'.
+
+    `phase` is "preparing", "warm-up", "window" or "drain"; `elapsed_s` counts from the first user.
+    """
+
+    phase: str
+    elapsed_s: float
+    users: int
+    started: int
+    finished: int
+    failures: int
+    tokens: int
+
+    def line(self) -> bytes:
+        """Its line on the pipe."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+
+def progress_from(line: bytes) -> Progress | None:
+    """What a line says; None when it is cut or foreign."""
+    try:
+        return Progress(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
+
+
+class Teller:
+    """Writes progress without ever waiting: a full pipe loses a tick; a closed one is noticed."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+        self.nobody_listens = False
+
+    def tell(self, progress: Progress) -> None:
+        """Send one tick."""
+        try:
+            os.write(self._descriptor, progress.line())
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.nobody_listens = True

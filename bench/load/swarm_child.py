@@ -1,0 +1,230 @@
+"""The swarm's own process: `python -m quantswarm.bench.load.swarm_child PLAN.json STATUS_FD`.
+
+Warm-up, window and drain by the clock; leaves `swarm.spool` (captures) and `swarm.json` (facts) in
+the plan's folder. Ctrl-C, a polite kill or a parent that has gone end it at once, spool whole.
+"""
+
+from __future__ import annotations
+
+# First of all: Locust replaces sockets and sleeping, and everything below is to use its own.
+from quantswarm.bench.load import swarm_user  # isort: skip
+
+import gc
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from quantswarm.bench.atomic import write_text
+from quantswarm.bench.load.desk import Desk
+from quantswarm.bench.load.link import endpoint_of, resolved
+from quantswarm.bench.load.open_desk import OpenDesk, PlannedPrompts
+from quantswarm.bench.load.plan import FACTS, SPOOL, SwarmPlan, loads
+from quantswarm.bench.load.priority import go_first
+from quantswarm.bench.load.probe import CpuMeter, LagProbe
+from quantswarm.bench.load.progress import Progress, Teller
+from quantswarm.bench.load.prompts import PromptMaker, PromptPool
+from quantswarm.bench.load.schedule import read_schedule
+from quantswarm.bench.load.spool import SpoolWriter
+from quantswarm.models.errors import QuantswarmError
+
+_TICK_S = 1.0
+_LEAD_NS = 200_000_000  # for Locust to start, before an open loop's first arrival
+_DRAIN_LOOK_S = 0.02
+_QUICKEST_TOKENS_A_SECOND = 400.0  # of one user, for the number of prompts made beforehand
+_MOST_PROMPTS_BEFORE = 20_000
+_SWITCH_S = 0.0005  # a thread that makes prompts must not hold the interpreter for 5 ms
+
+
+def prompts_before(plan: SwarmPlan) -> int:
+    """How many prompts to make before the start: more than any likely server will answer, and
+    for an open loop those of the whole plan."""
+    if plan.arrivals is not None:
+        return _MOST_PROMPTS_BEFORE
+    a_user = (plan.warmup + plan.duration) * _QUICKEST_TOKENS_A_SECOND / plan.scenario.output_tokens
+    return min(_MOST_PROMPTS_BEFORE, plan.users * (2 + int(a_user)))
+
+
+class Timeline:
+    """One run from the first prompt to the last record."""
+
+    def __init__(self, plan: SwarmPlan, desk: Desk, teller: Teller, scheduling: str) -> None:
+        self._plan = plan
+        self._desk = desk
+        self._teller = teller
+        self._scheduling = scheduling
+        self._stop = threading.Event()
+        self._over = False
+        self._problem: str | None = None
+        self._phase = "preparing"
+        self._stamps: dict[str, int | None] = {
+            "swarm_start_ns": None,
+            "start_ns": None,
+            "end_ns": None,
+            "drained_ns": None,
+        }
+        self._lag, self._cpu = LagProbe(), CpuMeter()
+        self._users_seen: set[int] = set()
+        self._crowd: swarm_user.Crowd | None = None
+
+    def run(self) -> dict[str, Any]:
+        """Everything, and the facts of it."""
+        swarm_user.on_stop_signal(self._stop.set)
+        self._tell()
+        swarm_user.in_thread(lambda: self._desk.pool.fill(prompts_before(self._plan)))
+        self._crowd = crowd = swarm_user.Crowd(self._desk, self._fail)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        helpers = [swarm_user.beside(self._tick), swarm_user.beside(self._refill)]
+        try:
+            self._measure(crowd)
+        finally:
+            self._over = True
+            self._desk.close()
+            crowd.stop()
+            for helper in helpers:
+                helper.kill()
+            gc.enable()
+        self._stamps["drained_ns"] = time.perf_counter_ns()
+        return self._facts()
+
+    def _fail(self, error: BaseException) -> None:
+        """A fault of the harness itself (a full disk, say): nothing more can be measured."""
+        self._problem = self._problem or f"{type(error).__name__}: {error}"
+        self._stop.set()
+
+    def _measure(self, crowd: swarm_user.Crowd) -> None:
+        if self._stop.is_set():
+            return
+        begin_ns = time.perf_counter_ns()
+        if isinstance(self._desk, OpenDesk):
+            begin_ns += _LEAD_NS
+            self._desk.opens_ns = begin_ns
+        start_ns = begin_ns + int(self._plan.warmup * 1e9)
+        end_ns = start_ns + int(self._plan.duration * 1e9)
+        self._stamps["swarm_start_ns"] = begin_ns
+        self._desk.closes_ns = end_ns
+        self._phase = "warm-up"
+        crowd.start()
+        if self._wait_until(start_ns):
+            self._stamps["start_ns"] = start_ns
+            self._window(end_ns)
+            self._phase = "drain"
+            self._drain()
+
+    def _window(self, end_ns: int) -> None:
+        self._phase = "window"
+        swarm_user.beside(self._lag.run)
+        self._cpu.start()
+        whole = self._wait_until(end_ns)
+        self._cpu.stop()
+        self._lag.stop()
+        self._stamps["end_ns"] = end_ns if whole else time.perf_counter_ns()
+
+    def _drain(self) -> None:
+        self._desk.close()
+        last_ns = time.perf_counter_ns() + int(self._plan.drain * 1e9)
+        while self._desk.in_flight and time.perf_counter_ns() < last_ns:
+            if self._stop.wait(_DRAIN_LOOK_S):
+                return
+
+    def _wait_until(self, due_ns: int) -> bool:
+        """False when the run was stopped before."""
+        return not self._stop.wait(max(0.0, (due_ns - time.perf_counter_ns()) / 1e9))
+
+    def _tick(self) -> None:
+        while not self._over:
+            time.sleep(_TICK_S)
+            self._tell()
+            if self._teller.nobody_listens:
+                self._stop.set()
+
+    def _tell(self) -> None:
+        users = self._crowd.users if self._crowd else 0
+        if self._phase == "window":
+            self._users_seen.add(users)
+        begin_ns = self._stamps["swarm_start_ns"]
+        elapsed_s = (time.perf_counter_ns() - begin_ns) / 1e9 if begin_ns else 0.0
+        self._teller.tell(
+            Progress(
+                phase=self._phase,
+                elapsed_s=elapsed_s,
+                users=users,
+                started=self._desk.started,
+                finished=self._desk.finished,
+                failures=self._desk.failures,
+                tokens=self._desk.tokens,
+            )
+        )
+
+    def _refill(self) -> None:
+        pool, low = self._desk.pool, max(8, 4 * self._plan.users)
+        while not self._over:
+            time.sleep(0.05)
+            if self._desk.fault is not None:
+                self._fail(self._desk.fault)
+            if pool.ready < low:
+                swarm_user.in_thread(lambda: pool.fill(low))
+
+    def _facts(self) -> dict[str, Any]:
+        desk = self._desk
+        return {
+            "window": self._stamps,
+            "interrupted": self._stop.is_set(),
+            "problem": self._problem,
+            "started": desk.started,
+            "finished": desk.finished,
+            "harness": {
+                **self._cpu.facts(),
+                **self._lag.facts(),
+                "requests_started": desk.started,
+                "prompts_made": desk.pool.made,
+                "prompts_late": desk.pool.late,
+                "users_seen": sorted(self._users_seen),
+                "scheduling": self._scheduling,
+                **(desk.facts() if isinstance(desk, OpenDesk) else {}),
+            },
+        }
+
+
+def _run(plan: SwarmPlan, descriptor: int) -> None:
+    if plan.cores:
+        os.sched_setaffinity(0, plan.cores)
+    sys.setswitchinterval(_SWITCH_S)
+    maker = PromptMaker(
+        tokens=plan.scenario.prompt_tokens,
+        seed=plan.seed,
+        cell=plan.prompt_space,
+        tokenizer=plan.tokenizer,
+    )
+    spool = SpoolWriter(plan.out_dir / SPOOL)
+    desk = _desk(plan, maker, spool)
+    facts = Timeline(plan, desk, Teller(descriptor), go_first()).run()
+    spool.close()
+    write_text(plan.out_dir / FACTS, json.dumps(facts))
+
+
+def _desk(plan: SwarmPlan, maker: PromptMaker, spool: SpoolWriter) -> Desk:
+    endpoint = resolved(endpoint_of(plan.base_url))
+    if plan.arrivals is None:
+        return Desk(plan, endpoint, PromptPool(maker), spool)
+    schedule = read_schedule(plan.out_dir)
+    return OpenDesk(plan, endpoint, PlannedPrompts(maker, schedule), spool, schedule)
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 0 when facts were written, also after an interruption."""
+    try:
+        _run(loads(Path(arguments[0]).read_text(encoding="utf-8")), int(arguments[1]))
+    except QuantswarmError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

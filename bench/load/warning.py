@@ -1,0 +1,129 @@
+"""Named warnings about the load itself; those about numbers are the judge's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from quantswarm.bench.load.plan import MOST_USERS_A_PROCESS, SwarmPlan
+
+LATE_MS = 2.0
+LATE_PART_OF_TTFT = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedWarning:
+    """The name is stable; the rest are sentences: what was seen, its likely cause, what to do."""
+
+    name: str
+    seen: str
+    cause: str
+    advice: str
+
+    def as_json(self) -> dict[str, str]:
+        """The form that manifests store."""
+        return asdict(self)
+
+
+def warnings_of(
+    plan: SwarmPlan, harness: Mapping[str, Any], *, missing: int, interrupted: bool
+) -> tuple[NamedWarning, ...]:
+    """All that one run deserves, in a fixed order."""
+    return (
+        *_missing(missing),
+        *_interrupted(interrupted),
+        *_crowded(plan, harness),
+        *_dropped(harness),
+        *_late(plan, harness),
+        *_late_prompts(harness),
+        *_changed_users(plan, harness),
+    )
+
+
+def _missing(missing: int) -> Iterator[NamedWarning]:
+    if missing:
+        yield NamedWarning(
+            name="records-missing",
+            seen=f"{missing} requests were started and left no record",
+            cause="the load generator was killed, or its disk was full",
+            advice="the cell is invalid: measure it again",
+        )
+
+
+def _interrupted(interrupted: bool) -> Iterator[NamedWarning]:
+    if interrupted:
+        yield NamedWarning(
+            name="stopped-early",
+            seen="the run was stopped before its end",
+            cause="Ctrl-C, or a signal",
+            advice="use what is there to look around, not to compare",
+        )
+
+
+def _crowded(plan: SwarmPlan, harness: Mapping[str, Any]) -> Iterator[NamedWarning]:
+    users = plan.users if plan.arrivals is None else harness.get("most_in_flight") or 0
+    if users > MOST_USERS_A_PROCESS:
+        yield NamedWarning(
+            name="users-over-process-cap",
+            seen=f"{users} users in one process; its accuracy was only shown up to "
+            f"{MOST_USERS_A_PROCESS}",
+            cause="one event loop reads all streams, one after another",
+            advice=f"look at loop lag and CPU share, or measure at most {MOST_USERS_A_PROCESS}",
+        )
+
+
+def _dropped(harness: Mapping[str, Any]) -> Iterator[NamedWarning]:
+    dropped, planned = harness.get("arrivals_dropped") or 0, harness.get("arrivals_planned")
+    if dropped:
+        yield NamedWarning(
+            name="arrivals-dropped",
+            seen=f"{dropped} of {planned} arrivals were not sent, and count as failures",
+            cause="as many requests as may be in flight were unanswered when they came",
+            advice="offer a lower rate; a higher --max-in-flight only makes the queue longer",
+        )
+
+
+def missed_schedule(plan: SwarmPlan, harness: Mapping[str, Any]) -> str | None:
+    """Why an open loop was not the one planned: its own dispatching came too late, else None."""
+    late_ms = harness.get("dispatch_delay_p99_ms")
+    if plan.arrivals is None or late_ms is None or late_ms <= LATE_MS:
+        return None
+    return f"the schedule was missed: requests left {late_ms:.1f} ms late (p99), over {LATE_MS:g}"
+
+
+def _late(plan: SwarmPlan, harness: Mapping[str, Any]) -> Iterator[NamedWarning]:
+    late_ms, ttft_ms = harness.get("client_delay_p99_ms"), harness.get("ttft_p50_ms")
+    if plan.arrivals is None or late_ms is None:
+        return
+    part_ms = LATE_PART_OF_TTFT * ttft_ms if ttft_ms is not None else LATE_MS
+    if late_ms > min(LATE_MS, part_ms):
+        yield NamedWarning(
+            name="late-starts",
+            seen=f"client delay p99 {late_ms:.2f} ms; the limits are {LATE_MS:g} ms and "
+            f"{LATE_PART_OF_TTFT:.0%} of the median TTFT ({part_ms:.2f} ms)",
+            cause="the load generator or the machine was busy, or the server slow to connect",
+            advice="TTFT from the intended start holds this delay; give the generator a free core",
+        )
+
+
+def _late_prompts(harness: Mapping[str, Any]) -> Iterator[NamedWarning]:
+    late = harness.get("prompts_late") or 0
+    if late:
+        yield NamedWarning(
+            name="prompts-made-late",
+            seen=f"{late} prompts were made while measuring, since none was left",
+            cause="requests were answered faster than prompts could be made beside the load",
+            advice="client delays may be larger; use longer answers or fewer users",
+        )
+
+
+def _changed_users(plan: SwarmPlan, harness: Mapping[str, Any]) -> Iterator[NamedWarning]:
+    seen = harness.get("users_seen") or []
+    if plan.arrivals is None and any(users != plan.users for users in seen):
+        yield NamedWarning(
+            name="users-changed",
+            seen=f"{min(seen)} to {max(seen)} users in the window, {plan.users} planned",
+            cause="somebody changed them on Locust's page",
+            advice="do not compare this cell with others",
+        )

@@ -1,0 +1,60 @@
+"""Numbers on the command line, checked where they are read: each type knows its option's name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from quantswarm.models.errors import UserMistake
+
+LONGEST_S = 1e6
+HIGHEST_PORT = 65_535
+
+
+def count(option: str, example: int = 8) -> Callable[[str], int]:
+    """Reads a whole number of at least 1; `UserMistake` for anything else."""
+    return lambda text: _whole(option, text, 1, None, example)
+
+
+def port(option: str) -> Callable[[str], int]:
+    """Reads a port, 0 (any free one) included."""
+    return lambda text: _whole(option, text, 0, HIGHEST_PORT, 8000)
+
+
+def seed(option: str) -> Callable[[str], int]:
+    """Reads a whole number of any sign."""
+    return lambda text: _whole(option, text, None, None, 0)
+
+
+def seconds(option: str, *, zero: bool = False) -> Callable[[str], float]:
+    """Reads a time above nothing; with `zero`, nothing is allowed too."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if (zero and value == 0) or 0 < value < LONGEST_S:
+            return value
+        least = "0 or more" if zero else "more than 0"
+        raise UserMistake(
+            f"{option} {text}", f"not a time of {least} seconds", next_step=f"e.g. {option} 30"
+        )
+
+    return read
+
+
+def _whole(option: str, text: str, least: int | None, most: int | None, example: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = None
+    low = value is not None and (least is None or value >= least)
+    if value is not None and low and (most is None or value <= most):
+        return value
+    bounds = "" if least is None else f" of {least} or more"
+    if most is not None:
+        bounds = f" from {least} to {most}"
+    raise UserMistake(
+        f"{option} {text}", f"not a whole number{bounds}", next_step=f"e.g. {option} {example}"
+    )

@@ -1,0 +1,122 @@
+"""The columns of the main table, declared once and read by every format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from quantswarm.bench.judge.answer import offered
+from quantswarm.bench.report import numerals
+
+Cell = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """`head` and `unit` make the heading, `key` names the value in the summary's cell.
+
+    `text` gives the printed value. Columns with a larger `drop` are left out first where room is
+    short; those with 0 never are.
+    """
+
+    key: str
+    head: str
+    unit: str
+    text: Callable[[Cell], str]
+    numeric: bool = True
+    drop: int = 0
+
+
+def variant(cell: Cell) -> str:
+    """Engine and quantization: what a reader chooses between."""
+    return f"{cell['engine']} {cell['quant']}"
+
+
+def samples(cell: Cell, metric: str) -> int | None:
+    """Samples behind a latency, None where the cell has none of that metric."""
+    found = cell["latencies_ms"].get(metric)
+    return found["n"] if found else None
+
+
+def shown(cell: Cell) -> bool:
+    """Whether the numbers of a cell may stand in a comparison."""
+    return bool(cell["status"] == "ok")
+
+
+def _plain(key: str) -> Callable[[Cell], str]:
+    return lambda cell: numerals.plain(cell[key]) if shown(cell) else numerals.NA
+
+
+def _quantile(key: str, metric: str) -> Callable[[Cell], str]:
+    def text(cell: Cell) -> str:
+        return numerals.withheld(cell[key], samples(cell, metric)) if shown(cell) else numerals.NA
+
+    return text
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column(key="model", head="model", unit="", text=lambda c: str(c["model"]), numeric=False),
+    Column(key="engine", head="engine", unit="", text=lambda c: str(c["engine"]), numeric=False),
+    Column(key="quant", head="quant", unit="", text=lambda c: str(c["quant"]), numeric=False),
+    Column(key="users", head="users", unit="", text=lambda c: offered(c) or str(c["users"])),
+    Column(key="status", head="status", unit="", text=lambda c: str(c["status"]), numeric=False),
+    Column(key="output_throughput", head="output", unit="tok/s", text=_plain("output_throughput")),
+    Column(
+        key="request_throughput",
+        head="requests",
+        unit="req/s",
+        text=_plain("request_throughput"),
+        drop=8,
+    ),
+    Column(key="ttft_p50_ms", head="TTFT p50", unit="ms", text=_quantile("ttft_p50_ms", "ttft")),
+    Column(
+        key="ttft_p95_ms", head="TTFT p95", unit="ms", text=_quantile("ttft_p95_ms", "ttft"), drop=1
+    ),
+    Column(key="tpot_p50_ms", head="TPOT p50", unit="ms", text=_quantile("tpot_p50_ms", "tpot")),
+    Column(
+        key="itl_p99_ms", head="ITL p99", unit="ms", text=_quantile("itl_p99_ms", "itl"), drop=2
+    ),
+    Column(
+        key="e2e_p50_ms", head="E2E p50", unit="ms", text=_quantile("e2e_p50_ms", "e2e"), drop=6
+    ),
+    Column(
+        key="prefix_hit_rate",
+        head="cached",
+        unit="prompt",
+        text=lambda c: numerals.share(c["prefix_hit_rate"]) if shown(c) else numerals.NA,
+        drop=2,
+    ),
+    Column(
+        key="requests", head="sent", unit="", text=lambda c: numerals.whole(c["requests"]), drop=3
+    ),
+    Column(key="failures", head="failed", unit="", text=lambda c: numerals.whole(c["failures"])),
+    Column(
+        key="rss_peak_bytes",
+        head="memory",
+        unit="peak",
+        text=lambda c: numerals.megabytes(c["rss_peak_bytes"]),
+        drop=4,
+    ),
+    Column(
+        key="weights_bytes",
+        head="weights",
+        unit="disk",
+        text=lambda c: numerals.megabytes(c["weights_bytes"]),
+        drop=7,
+    ),
+    Column(
+        key="load_s", head="load", unit="time", text=lambda c: numerals.seconds(c["load_s"]), drop=5
+    ),
+)
+
+
+def columns_for(cells: list[dict[str, Any]]) -> tuple[Column, ...]:
+    """All columns, but the model's where every cell has the same, and the cached share where no
+    engine answered from its cache."""
+    idle = set()
+    if len({cell["model"] for cell in cells}) <= 1:
+        idle.add("model")
+    if not any(cell["prefix_hit_rate"] for cell in cells):
+        idle.add("prefix_hit_rate")
+    return tuple(column for column in COLUMNS if column.key not in idle)

@@ -1,0 +1,104 @@
+"""The report as Markdown: the same facts as the page, without plots, for an issue or a README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from quantswarm.bench.report import definitions, facts
+from quantswarm.bench.report.columns import columns_for
+from quantswarm.bench.report.notes import Note, notes, sentence
+
+HONEST = (
+    "One run, no interval: each number was measured once, and differences of a few per cent "
+    "may be noise."
+)
+
+
+def as_markdown(summary: Mapping[str, Any]) -> str:
+    """The whole report as text."""
+    cells = summary["cells"]
+    marks, footnotes = notes(cells)
+    parts = [
+        f"# {_title(summary)}",
+        _bullets(facts.header(summary)),
+        "## Answer",
+        "\n".join(f"* {_escaped(answer['sentence'])}" for answer in summary["answers"]),
+        HONEST,
+        "## Results",
+        main_table(cells, marks),
+        "## Warnings",
+        "\n".join(_note(note) for note in footnotes) or "None.",
+        "## How it was measured",
+        _bullets(facts.method(cells)),
+        "## Cells",
+        *(_details(cell) for cell in cells),
+        "## Formulas",
+        definitions.formulas().rstrip(),
+        "### Names in other tools",
+        definitions.elsewhere().rstrip(),
+        "### When a percentile is given",
+        definitions.minimums().rstrip(),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main_table(
+    cells: list[dict[str, Any]], marks: Mapping[str, tuple[int, ...]] | None = None
+) -> str:
+    """The table of all cells alone, without its footnotes when no `marks` are given."""
+    columns = columns_for(cells)
+    head = [f"{c.head}{f' ({c.unit})' if c.unit else ''}" for c in columns]
+    align = ["---:" if c.numeric else "---" for c in columns]
+    rows = [[column.text(cell) for column in columns] for cell in cells]
+    if marks is not None:
+        head, align = [*head, "notes"], [*align, "---"]
+        rows = [
+            [*row, ", ".join(str(number) for number in marks[cell["cell"]])]
+            for row, cell in zip(rows, cells, strict=True)
+        ]
+    return _table(head, align, rows)
+
+
+def _title(summary: Mapping[str, Any]) -> str:
+    models = sorted({str(cell["model"]) for cell in summary["cells"]})
+    return f"Which engine and quantization for {_escaped(', '.join(models))}?"
+
+
+def _details(cell: Mapping[str, Any]) -> str:
+    head = f"### {cell['cell']}: {cell['status']}"
+    parts = [head, _bullets(facts.details(cell))]
+    if cell["latencies_ms"]:
+        align = ["---"] + ["---:"] * (len(facts.LATENCY_HEAD) - 1)
+        parts.append(_table(facts.LATENCY_HEAD, align, facts.latency_rows(cell)))
+    parts += [f"**{warning['name']}**: {_escaped(_told(warning))}" for warning in cell["warnings"]]
+    return "\n\n".join(parts)
+
+
+def _told(warning: Mapping[str, Any]) -> str:
+    parts = [("", "seen"), ("Likely cause: ", "cause"), ("What to do: ", "advice")]
+    told = [(lead, str(warning.get(key) or "").rstrip(".")) for lead, key in parts]
+    return " ".join(f"{lead}{text}." for lead, text in told if text)
+
+
+def _note(note: Note) -> str:
+    seen = "; ".join(f"`{cell}`: {_escaped(text)}" for cell, text in note.seen)
+    advice = _escaped(sentence(note.advice))
+    return f"{note.number}. **{note.name}**: {seen}. {advice}".rstrip()
+
+
+def _bullets(pairs: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(f"* {name}: {_escaped(text)}" for name, text in pairs)
+
+
+def _table(head: Sequence[str], align: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, align, *([_escaped(text) for text in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown would not read as a table, markup, emphasis or several lines."""
+    flat = " ".join(text.split())
+    for sign in "\\|<*`":
+        flat = flat.replace(sign, "\\" + sign)
+    return flat

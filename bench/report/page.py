@@ -1,0 +1,103 @@
+"""The report as one HTML file that needs nothing else: no network, no script to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from quantswarm.bench.report import definitions, facts, numerals
+from quantswarm.bench.report.columns import Column, columns_for, variant
+from quantswarm.bench.report.markdown import HONEST
+from quantswarm.bench.report.notes import notes
+from quantswarm.bench.report.plots import Plot, plots
+
+TEMPLATES = Path(__file__).parent
+
+
+def as_page(summary: Mapping[str, Any]) -> str:
+    """The whole page as text. The table can be read, and the details opened, without JavaScript;
+    a few lines of it only sort the table."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("report.html.j2").render(_content(summary))
+
+
+def _content(summary: Mapping[str, Any]) -> dict[str, Any]:
+    cells = summary["cells"]
+    marks, footnotes = notes(cells)
+    columns = columns_for(cells)
+    return {
+        "summary": summary,
+        "models": sorted({str(cell["model"]) for cell in cells}),
+        "header": facts.header(summary),
+        "answers": [_answer(cells, answer) for answer in summary["answers"]],
+        "honest": HONEST,
+        "columns": columns,
+        "rows": [_row(columns, cell, marks[cell["cell"]], summary) for cell in cells],
+        "notes": footnotes,
+        "plots": _plots(cells),
+        "method": facts.method(cells),
+        "details": [(cell, facts.details(cell), facts.latency_rows(cell)) for cell in cells],
+        "latency_head": facts.LATENCY_HEAD,
+        "metrics": definitions.METRICS,
+        "tables": [
+            ("Names in other tools", _parsed(definitions.elsewhere())),
+            ("When a percentile is given", _parsed(definitions.minimums())),
+        ],
+    }
+
+
+def _answer(cells: list[dict[str, Any]], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer with the figures that its card shows."""
+    best = next((cell for cell in cells if cell["cell"] == answer["best"]), None)
+    figures = []
+    if best is not None:
+        figures = [
+            ("output", f"{numerals.plain(best['output_throughput'])} tok/s"),
+            ("TTFT p50", f"{numerals.plain(best['ttft_p50_ms'])} ms"),
+            ("TPOT p50", f"{numerals.plain(best['tpot_p50_ms'])} ms"),
+            ("memory", numerals.megabytes(best["rss_peak_bytes"])),
+        ]
+    name = variant(best) if best else "no answer"
+    return {**answer, "figures": figures, "name": name}
+
+
+def _row(
+    columns: tuple[Column, ...],
+    cell: Mapping[str, Any],
+    marks: tuple[int, ...],
+    summary: Mapping[str, Any],
+) -> dict[str, Any]:
+    best = any(answer["best"] == cell["cell"] for answer in summary["answers"])
+    texts = [(column, column.text(cell), _sort_key(column, cell)) for column in columns]
+    return {"cell": cell, "texts": texts, "marks": marks, "best": best}
+
+
+def _sort_key(column: Column, cell: Mapping[str, Any]) -> str:
+    """The raw value to sort by; empty for an unknown one, which sorts last."""
+    value = cell[column.key]
+    hidden = column.text(cell).startswith(numerals.NA)
+    return "" if value is None or hidden else str(value)
+
+
+def _plots(cells: list[dict[str, Any]]) -> list[tuple[str, list[Plot]]]:
+    """Plots by model: variants of different models do not share an axis."""
+    models = list(dict.fromkeys(cell["model"] for cell in cells))
+    return [
+        (model, plots([cell for cell in cells if cell["model"] == model], prefix=f"p{number}"))
+        for number, model in enumerate(models, start=1)
+    ]
+
+
+def _parsed(table: str) -> list[list[str]]:
+    """Rows of one of our own Markdown tables, heading first."""
+    lines = [line for line in table.splitlines() if not line.startswith("| ---")]
+    return [[text.strip().strip("`") for text in line.strip("|").split("|")] for line in lines]

@@ -1,0 +1,103 @@
+"""The summary as a plain table for a terminal: aligned, at most 120 columns, warnings beneath."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from quantswarm.bench.report.columns import Column, columns_for
+from quantswarm.bench.report.notes import Note, notes, sentence
+
+WIDTH = 120
+GAP = 2
+EXAMPLES = 2
+
+
+def table(summary: Mapping[str, Any]) -> str:
+    """Answers, table and footnotes; ends with a newline. Columns that do not fit are left out in
+    their declared order, never cut."""
+    cells = summary["cells"]
+    marks, footnotes = notes(cells)
+    columns = _fitting(columns_for(cells), cells, marks)
+    rows = [_heads(columns), _units(columns)]
+    rows += [_row(columns, cell, marks) for cell in cells]
+    lines = _aligned(rows, [column.numeric for column in columns] + [False])
+    rule = "─" * max(len(line) for line in lines)
+    parts = [lines[0], lines[1], rule, *lines[2:], ""]
+    parts += [line for answer in summary["answers"] for line in _wrapped(answer["sentence"])]
+    parts += _wrapped("One run, no interval: small differences may be noise.")
+    parts += ["", *_footnotes(footnotes)] if footnotes else []
+    return "\n".join(line.rstrip() for line in parts) + "\n"
+
+
+def _heads(columns: Sequence[Column]) -> list[str]:
+    return [column.head for column in columns] + ["notes"]
+
+
+def _units(columns: Sequence[Column]) -> list[str]:
+    return [column.unit for column in columns] + [""]
+
+
+def _row(
+    columns: Sequence[Column], cell: Mapping[str, Any], marks: Mapping[str, tuple[int, ...]]
+) -> list[str]:
+    return [column.text(cell) for column in columns] + [_span(marks[cell["cell"]])]
+
+
+def _span(numbers: Sequence[int]) -> str:
+    """Numbers with runs of three and more joined: 1-3,7."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and parts[-1][-1] == number - 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    texts = [
+        f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(str(number) for number in run)
+        for run in parts
+    ]
+    return ",".join(texts)
+
+
+def _fitting(
+    columns: tuple[Column, ...],
+    cells: Sequence[Mapping[str, Any]],
+    marks: Mapping[str, tuple[int, ...]],
+) -> tuple[Column, ...]:
+    """Drop columns, the most dispensable first, until the widest row fits."""
+    while True:
+        rows = [_heads(columns), _units(columns)] + [_row(columns, c, marks) for c in cells]
+        worst = max(columns, key=lambda column: column.drop)
+        if sum(_widths(rows)) + GAP * len(columns) <= WIDTH or not worst.drop:
+            return columns
+        columns = tuple(column for column in columns if column is not worst)
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(len(text) for text in column) for column in zip(*rows, strict=True)]
+
+
+def _aligned(rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[str]:
+    widths = _widths(rows)
+    return [
+        (" " * GAP).join(
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(row, widths, numeric, strict=True)
+        )
+        for row in rows
+    ]
+
+
+def _wrapped(text: str, *, indent: str = "") -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def _footnotes(footnotes: Sequence[Note]) -> list[str]:
+    lines = []
+    for note in footnotes:
+        shown = "; ".join(f"{cell}: {seen}" for cell, seen in note.seen[:EXAMPLES])
+        rest = len(note.seen) - EXAMPLES
+        text = f"{note.number:>3} {note.name}: {shown}" + (f"; {rest} more" if rest > 0 else "")
+        lines += _wrapped(f"{text}. {sentence(note.advice)}".rstrip(), indent="    ")
+    return lines

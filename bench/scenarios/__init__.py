@@ -1,0 +1,1 @@
+"""Scenario files (TOML): what one user asks of a server. `bench.load.scenario` reads them."""

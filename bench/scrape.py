@@ -1,0 +1,115 @@
+"""The engine's own view while it serves: its `/metrics`, asked about once a second, to a file."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+from urllib.parse import urlsplit
+
+from quantswarm.engines.metrics_text import picked
+
+INTERVAL_S = 1.0
+PATIENCE_S = 3.0
+"""A server that computes a long step answers late; one that is longer silent leaves a gap."""
+LONGEST_TEXT_BYTES = 8_000_000
+
+
+class Scraper:
+    """A background thread over one server's metrics; use it as a context manager.
+
+    Appends `{"ns", "took_ns", "values"}` a line, `ns` on CLOCK_MONOTONIC when the answer had come,
+    `values` by our names (see `Engine.gauges`). A scrape that failed is `{"ns", "took_ns", "gap"}`
+    with the reason, is counted, and never raises. `url` is the whole address of the metrics.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        gauges: Mapping[str, str],
+        path: Path,
+        *,
+        api_key: str | None = None,
+        interval_s: float = INTERVAL_S,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        self._target = parts.path or "/"
+        self._gauges = gauges
+        self._path = path
+        self._headers = {"Accept": "text/plain", "Connection": "close"}
+        if api_key is not None:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        self._interval_s = interval_s
+        self._patience_s = patience_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="scrape", daemon=True)
+        self.scrapes = 0
+        self.gaps = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Scrape a last time and end; safe to call twice."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def facts(self) -> dict[str, int]:
+        """How many scrapes gave numbers, and how many gave none."""
+        return {"scrapes": self.scrapes, "gaps": self.gaps}
+
+    def _run(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as sink:
+            due = time.monotonic()
+            while not self._stop.is_set():
+                self._write(sink)
+                due = max(due + self._interval_s, time.monotonic())
+                self._stop.wait(due - time.monotonic())
+            self._write(sink)
+
+    def _write(self, sink: IO[str]) -> None:
+        sink.write(json.dumps(self.scrape()) + "\n")
+        sink.flush()
+
+    def scrape(self) -> dict[str, Any]:
+        """Ask once; the line that is stored."""
+        began_ns = time.perf_counter_ns()
+        try:
+            text = self._text()
+            ns = time.perf_counter_ns()
+            found: dict[str, Any] = {"values": picked(text, self._gauges)}
+            self.scrapes += 1
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            ns = time.perf_counter_ns()
+            found = {"gap": f"{type(error).__name__}: {error}"}
+            self.gaps += 1
+        return {"ns": ns, "took_ns": ns - began_ns, **found}
+
+    def _text(self) -> str:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._patience_s)
+        try:
+            connection.request("GET", self._target, headers=self._headers)
+            answer = connection.getresponse()
+            if answer.status != http.client.OK:
+                raise http.client.HTTPException(f"HTTP {answer.status}")
+            return answer.read(LONGEST_TEXT_BYTES).decode("utf-8", errors="replace")
+        finally:
+            connection.close()

@@ -1,0 +1,157 @@
+"""One cell by itself: against a server started for it, or one that is already running."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from quantswarm.bench.cell import measure, plan_for
+from quantswarm.bench.load.arrivals import Arrivals
+from quantswarm.bench.load.link import endpoint_of, resolved
+from quantswarm.bench.load.scenario import Scenario, scenario_named
+from quantswarm.bench.matrix import Matrix, Variant
+from quantswarm.bench.rundir import fresh_cell, open_run
+from quantswarm.bench.selection import NO_QUANT, select
+from quantswarm.bench.subject import EXTERNAL, Subject, external, served
+from quantswarm.bench.ticker import Ticker
+from quantswarm.engines import hardware, placement
+from quantswarm.engines.prepare import ServeOptions, prepare
+from quantswarm.engines.process import key_in
+from quantswarm.engines.server import progress, running
+from quantswarm.models.errors import BadFile, NotAvailable
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What the users do; durations left None are the scenario's. With `arrivals` the loop is open,
+    and `users` only says for how many a started server makes room."""
+
+    scenario: str
+    users: int
+    warmup_s: float | None = None
+    duration_s: float | None = None
+    seed: int = 0
+    ui_port: int | None = None
+    out: Path | None = None
+    arrivals: Arrivals | None = None
+
+
+def drive_started(
+    names: tuple[str, str | None, str], options: ServeOptions, load: Load, say: Say
+) -> Path:
+    """Start the server of (engine, quantization, model), drive it, stop it; the run directory."""
+    scenario = scenario_named(load.scenario)
+    if options.api_key_file is not None:
+        key_in(options.api_key_file)  # refuses a file without a key before anything is built
+    selection = select(*names)
+    prepared = prepare(selection.engine, selection.recipe, selection.artefact, options)
+    variant = Variant(engine=selection.engine.name, quant=selection.quant, model=selection.model)
+    run = _open(variant, load)
+    with running(
+        selection.engine,
+        selection.artefact,
+        prepared.spec,
+        prepared.flags,
+        log=run / "servers" / f"{variant.name}.log",
+        on_wait=progress,
+    ) as server:
+        subject = served(selection, prepared, server, scenario.output_tokens)
+        _drive(subject, variant, run, scenario, load, say)
+    return run
+
+
+def drive_url(
+    url: str, served_name: str | None, options: ServeOptions, load: Load, say: Say
+) -> Path:
+    """Drive the server at `url` (any OpenAI-compatible one); the run directory."""
+    scenario = scenario_named(load.scenario)
+    base = (url if "://" in url else f"http://{url}").rstrip("/")
+    resolved(endpoint_of(base))  # refuses what is no URL, or a host that nobody knows
+    name = served_name or _first_model(base, options.api_key_file)
+    variant = Variant(engine=EXTERNAL, quant=NO_QUANT, model=name)
+    run = _open(variant, load)
+    placed = placement.plan(
+        hardware.host().core_groups,
+        server_cores=options.server_cores,
+        client_cores=options.client_cores,
+    )
+    subject = dataclasses.replace(
+        external(base, name, options.api_key_file), client_cores=placed.client_cores
+    )
+    _drive(subject, variant, run, scenario, load, say)
+    return run
+
+
+def _drive(
+    subject: Subject, variant: Variant, run: Path, scenario: Scenario, load: Load, say: Say
+) -> None:
+    cell = _matrix(variant, load).cells()[0]
+    plan = plan_for(
+        subject,
+        scenario=scenario,
+        users=cell.users,
+        arrivals=cell.arrivals,
+        out_dir=fresh_cell(run, cell.name),
+        cell=cell.name,
+        warmup_s=load.warmup_s,
+        duration_s=load.duration_s,
+        seed=load.seed,
+        ui_port=load.ui_port,
+    )
+    if load.ui_port is not None:
+        say(f"Locust's page: http://127.0.0.1:{load.ui_port}")
+    measure(subject, plan, Ticker(say, cell.name))
+
+
+def _open(variant: Variant, load: Load) -> Path:
+    return open_run(_matrix(variant, load), load.out, resume=False, host=hardware.host().as_dict())
+
+
+def _matrix(variant: Variant, load: Load) -> Matrix:
+    return Matrix(
+        name="swarm",
+        model=variant.model,
+        scenario=load.scenario,
+        users=(load.users,),
+        variants=(variant,),
+        warmup_s=load.warmup_s,
+        duration_s=load.duration_s,
+        seed=load.seed,
+        arrivals=load.arrivals,
+    )
+
+
+def _first_model(url: str, api_key_file: Path | None) -> str:
+    """The first model id that `GET /models` lists; clear words when nothing answers."""
+    end = endpoint_of(url)
+    headers = {"Authorization": f"Bearer {key_in(api_key_file)}"} if api_key_file else {}
+    kind = http.client.HTTPSConnection if end.tls else http.client.HTTPConnection
+    connection = kind(end.hostname, end.port, timeout=10)
+    try:
+        connection.request("GET", f"{end.path}/models", headers=headers)
+        answer = connection.getresponse()
+        text = answer.read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException) as error:
+        what = "no answer" if isinstance(error, OSError) else "what answers does not speak HTTP"
+        raise NotAvailable(
+            f"server at {url}",
+            f"{what} ({error})",
+            next_step="check --url, or start the server",
+        ) from None
+    finally:
+        connection.close()
+    try:
+        return str(json.loads(text)["data"][0]["id"])
+    except (ValueError, KeyError, IndexError, TypeError):
+        raise BadFile(
+            f"{url}/models",
+            f"HTTP {answer.status}, not a list of models",
+            evidence=text[:300],
+            next_step="check that --url ends in /v1, give --served-name, or --api-key-file",
+        ) from None

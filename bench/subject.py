@@ -1,0 +1,78 @@
+"""What a cell drives: an endpoint, and all that is known about the server behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from quantswarm.bench.selection import NO_QUANT, Selection
+from quantswarm.engines.prepare import Prepared
+from quantswarm.engines.server import Server
+
+EXTERNAL = "external"
+"""The engine's name for a server that quantswarm did not start (`swarm --url`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """`facts` go into the manifest as they are; `server` is None for an external endpoint."""
+
+    engine: str
+    quant: str
+    model: str
+    base_url: str
+    served_name: str
+    keeps_alive: bool = True
+    pinned_fields: Mapping[str, Any] = field(default_factory=dict)
+    api_key_file: Path | None = None
+    tokenizer: Path | None = None
+    client_cores: tuple[int, ...] = ()
+    warnings: Sequence[Mapping[str, Any]] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    server: Server | None = None
+
+
+def served(selection: Selection, prepared: Prepared, server: Server, output_tokens: int) -> Subject:
+    """The subject for a server that we started."""
+    engine, artefact = selection.engine, selection.artefact
+    return Subject(
+        engine=engine.name,
+        quant=selection.quant,
+        model=selection.model,
+        base_url=server.base_url,
+        served_name=server.served_name,
+        keeps_alive=engine.keeps_alive,
+        pinned_fields=engine.pinned_fields(output_tokens),
+        api_key_file=prepared.spec.api_key_file,
+        tokenizer=artefact.tokenizer if artefact else None,
+        client_cores=prepared.placement.client_cores,
+        warnings=prepared.warnings,
+        facts={**planned_facts(selection, prepared), "load_s": server.load_s},
+        server=server,
+    )
+
+
+def planned_facts(selection: Selection, prepared: Prepared) -> dict[str, Any]:
+    """What is known of a server before it starts; a cell that never started has these too."""
+    artefact = selection.artefact
+    return {
+        **prepared.document(),
+        "versions": {selection.engine.name: selection.engine.probe().version},
+        "device": prepared.spec.device,
+        "weights_bytes": artefact.weights_bytes if artefact else None,
+        "artefact_sha256": artefact.sha256 if artefact else None,
+    }
+
+
+def external(url: str, served_name: str, api_key_file: Path | None) -> Subject:
+    """The subject for an endpoint that is already running; no vendor's field is sent to it."""
+    return Subject(
+        engine=EXTERNAL,
+        quant=NO_QUANT,
+        model=served_name,
+        base_url=url,
+        served_name=served_name,
+        api_key_file=api_key_file,
+    )

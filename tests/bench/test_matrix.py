@@ -1,0 +1,126 @@
+"""Matrix files: what they unfold to, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from quantswarm.bench.matrix import FOLDER, Matrix, matrix_named, read_matrix
+from quantswarm.models.errors import BadFile, UnknownName
+
+GOOD = """
+name = "two"
+model = "tiny"
+scenario = "smoke"
+users = [8, 1]
+[[variant]]
+engine = "vllm"
+quant = "fp32"
+[[variant]]
+engine = "llamacpp"
+quant = "q8_0"
+gpu_layers = "all"
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "m.toml"
+    path.write_text(text)
+    return path
+
+
+def test_cells_are_variants_times_users_one_server_after_another(tmp_path: Path) -> None:
+    matrix = read_matrix(written(tmp_path, GOOD))
+    assert [cell.name for cell in matrix.cells()] == [
+        "vllm-fp32-u1",
+        "vllm-fp32-u8",
+        "llamacpp-q8_0-ngl_all-u1",
+        "llamacpp-q8_0-ngl_all-u8",
+    ]
+
+
+def test_a_variant_of_another_model_says_so_in_its_name(tmp_path: Path) -> None:
+    text = GOOD + '[[variant]]\nengine = "vllm"\nquant = "fp32"\nmodel = "synthetic/0.1b"\n'
+    names = [cell.name for cell in read_matrix(written(tmp_path, text)).cells()]
+    assert "vllm-fp32-synthetic_0.1b-u1" in names
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_matrix_reads(path: Path) -> None:
+    matrix = matrix_named(path.stem)
+    assert matrix.name == path.stem
+    assert matrix.cells()
+
+
+def test_the_default_matrix_is_the_promised_one() -> None:
+    matrix = matrix_named("default")
+    pairs = [(variant.engine, variant.quant) for variant in matrix.variants]
+    assert pairs == [
+        ("vllm", "fp32"),
+        ("vllm", "bf16"),
+        ("llamacpp", "f16"),
+        ("llamacpp", "q8_0"),
+        ("llamacpp", "q4_k_m"),
+    ]
+    assert matrix.users == (1, 8)
+    assert matrix.model == "tiny"
+
+
+def test_the_digest_changes_with_anything_measured(tmp_path: Path) -> None:
+    def digest(text: str) -> str:
+        matrix: Matrix = read_matrix(written(tmp_path, text))
+        return matrix.digest()
+
+    assert digest(GOOD) == digest(GOOD)
+    assert digest(GOOD) != digest(GOOD.replace("[8, 1]", "[8, 2]"))
+    assert digest(GOOD) != digest(GOOD.replace("smoke", "chat"))
+
+
+def test_a_near_miss_is_named() -> None:
+    with pytest.raises(UnknownName, match="Did you mean default"):
+        matrix_named("defualt")
+
+
+def test_an_unknown_key_is_refused_with_the_choices(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="Did you mean users"):
+        read_matrix(written(tmp_path, GOOD.replace("users", "user")))
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (GOOD.replace("[8, 1]", "[0]"), "positive whole numbers"),
+        (GOOD.replace("[8, 1]", "[]"), "missing or empty"),
+        (GOOD.replace('model = "tiny"\n', ""), "'model' is missing"),
+        (GOOD.replace('quant = "fp32"\n', ""), "needs engine and quant"),
+        (GOOD + GOOD[GOOD.index("[[variant]]") :], "the same cell twice"),
+        (GOOD.replace("=", ":", 1), "not readable as TOML"),
+        ("warmup_s = -1\n" + GOOD, "warmup_s must be seconds"),
+        ("duration_s = 0\n" + GOOD, "duration_s must be seconds above 0"),
+        ("duration_s = nan\n" + GOOD, "duration_s must be seconds"),
+        ('seed = "x"\n' + GOOD, "seed must be a whole number"),
+        (GOOD + 'threads = "two"\n', "threads must be a whole number of 1 or more"),
+        (GOOD + 'eager = "no"\n', "eager must be true or false"),
+        ("variant = 3\n" + GOOD[: GOOD.index("[[variant]]")], "each under a line"),
+    ],
+)
+def test_bad_matrices_are_refused(tmp_path: Path, broken: str, message: str) -> None:
+    with pytest.raises(BadFile, match=message):
+        read_matrix(written(tmp_path, broken))
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match="no such file"):
+        matrix_named(str(tmp_path / "none.toml"))
+
+
+def test_a_folder_is_no_matrix(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match="not readable"):
+        matrix_named(f"{tmp_path}/")
+
+
+def test_a_name_becomes_fit_for_a_folder(tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    path.write_text(GOOD.replace('name = "two"', 'name = "../a b-c"'))
+    assert matrix_named(str(path)).name == ".._a_b-c"
