@@ -10,3 +10,8 @@ if(NOT COMMAND _add_dependencies)
     _add_dependencies(${target} ${ARGN})
   endfunction()
 endif()
+# One of them, for processors with AMX, needs a compiler's header mended.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  add_compile_options(
+    "$<$<COMPILE_LANGUAGE:C,CXX>:SHELL:-include ${CMAKE_CURRENT_LIST_DIR}/amx_tile_config.h>")
+endif()

@@ -26,6 +26,9 @@ from quantswarm.models.errors import BuildFailed
 VERSION = "0.3.36"
 SDIST = f"llama_cpp_python-{VERSION}.tar.gz"
 SDIST_SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
+CMAKE_HOOK = "cpu_variants.cmake"
+_MENDED = (CMAKE_HOOK, "amx_tile_config.h")
+"""Files of ours that take part in the compilation."""
 PROGRAMS = ("llama-server", "llama-quantize", "llama-perplexity", "llama-batched-bench")
 
 _FLAGS = (
@@ -65,7 +68,8 @@ class Recipe:
     @property
     def name(self) -> str:
         """The folder's name: the version, and a hash of everything that shapes the result."""
-        shaped_by = json.dumps([SDIST_SHA256, self.flags, self.targets])
+        mended = [(HERE / name).read_text(encoding="utf-8") for name in _MENDED]
+        shaped_by = json.dumps([SDIST_SHA256, self.flags, self.targets, mended])
         return f"{VERSION}-{hashlib.sha256(shaped_by.encode()).hexdigest()[:12]}"
 
 
@@ -186,7 +190,7 @@ def _compile(place: Place, recipe: Recipe, sources: Path, out: Path, progress: P
     cmake = machine.cmake or _tool_from_wheel(place, "cmake")
     ninja = machine.ninja or place.venv / "bin" / "ninja"
     definitions = [f"-D{flag}" for flag in recipe.flags]
-    hook = f"-DCMAKE_PROJECT_INCLUDE={HERE / 'cpu_variants.cmake'}"
+    hook = f"-DCMAKE_PROJECT_INCLUDE={HERE / CMAKE_HOOK}"
     configure = (cmake, "-S", sources, "-B", out, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}")
     place.run((*configure, hook, *definitions), log=log)
 
