@@ -20,15 +20,17 @@ from typing import Any
 
 from quantswarm.bench.atomic import write_text
 from quantswarm.bench.load.desk import Desk
+from quantswarm.bench.load.draft import usual_answer_tokens
 from quantswarm.bench.load.link import endpoint_of, resolved
 from quantswarm.bench.load.open_desk import OpenDesk, PlannedPrompts
 from quantswarm.bench.load.plan import FACTS, SPOOL, SwarmPlan, loads
 from quantswarm.bench.load.priority import go_first
 from quantswarm.bench.load.probe import CpuMeter, LagProbe
 from quantswarm.bench.load.progress import Progress, Teller
-from quantswarm.bench.load.prompts import PromptMaker, PromptPool
+from quantswarm.bench.load.prompts import PromptPool
 from quantswarm.bench.load.schedule import read_schedule
 from quantswarm.bench.load.spool import SpoolWriter
+from quantswarm.bench.load.talk import TalkMaker
 from quantswarm.models.errors import QuantswarmError
 
 _TICK_S = 1.0
@@ -44,7 +46,8 @@ def prompts_before(plan: SwarmPlan) -> int:
     for an open loop those of the whole plan."""
     if plan.arrivals is not None:
         return _MOST_PROMPTS_BEFORE
-    a_user = (plan.warmup + plan.duration) * _QUICKEST_TOKENS_A_SECOND / plan.scenario.output_tokens
+    answer = usual_answer_tokens(plan.scenario, seed=plan.seed)
+    a_user = (plan.warmup + plan.duration) * _QUICKEST_TOKENS_A_SECOND / answer
     return min(_MOST_PROMPTS_BEFORE, plan.users * (2 + int(a_user)))
 
 
@@ -195,11 +198,8 @@ def _run(plan: SwarmPlan, descriptor: int) -> None:
     if plan.cores:
         os.sched_setaffinity(0, plan.cores)
     sys.setswitchinterval(_SWITCH_S)
-    maker = PromptMaker(
-        tokens=plan.scenario.prompt_tokens,
-        seed=plan.seed,
-        cell=plan.prompt_space,
-        tokenizer=plan.tokenizer,
+    maker = TalkMaker(
+        plan.scenario, seed=plan.seed, cell=plan.prompt_space, tokenizer=plan.tokenizer
     )
     spool = SpoolWriter(plan.out_dir / SPOOL)
     desk = _desk(plan, maker, spool)
@@ -208,7 +208,7 @@ def _run(plan: SwarmPlan, descriptor: int) -> None:
     write_text(plan.out_dir / FACTS, json.dumps(facts))
 
 
-def _desk(plan: SwarmPlan, maker: PromptMaker, spool: SpoolWriter) -> Desk:
+def _desk(plan: SwarmPlan, maker: TalkMaker, spool: SpoolWriter) -> Desk:
     endpoint = resolved(endpoint_of(plan.base_url))
     if plan.arrivals is None:
         return Desk(plan, endpoint, PromptPool(maker), spool)

@@ -76,7 +76,7 @@ def test_a_plan_survives_its_file(tmp_path: Path) -> None:
         users=3,
         out_dir=tmp_path,
         warmup_s=0.0,
-        pinned_fields={"ignore_eos": True},
+        pinned_by="vllm",
         tokenizer=tmp_path / "t.json",
         cores=(1,),
     )
