@@ -57,7 +57,9 @@ def test_lines(tmp_path: Path) -> None:
     assert entries[2].answers == ("A",)
 
 
-@given(texts=st.lists(st.text(min_size=1), min_size=1, max_size=6), indent=st.sampled_from([None, 1]))
+@given(
+    texts=st.lists(st.text(min_size=1), min_size=1, max_size=6), indent=st.sampled_from([None, 1])
+)
 def test_any_text_comes_through(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], indent: int | None
 ) -> None:
