@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from quantswarm.bench.load.lengths import LAWS
 from quantswarm.bench.load.plan import SwarmPlan, loads
 from quantswarm.bench.load.scenario import (
     Scenario,
@@ -24,6 +26,15 @@ def test_shipped_scenarios_are_readable_and_described() -> None:
     assert wanted <= set(shipped)
     assert all(scenario.description for scenario in shipped.values())
     assert all(scenario_named(name) == scenario for name, scenario in shipped.items())
+
+
+def test_the_page_has_every_key_law_and_shipped_scenario() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text(encoding="utf-8")
+    keys = {entry.name for entry in fields(Scenario)} - {"data_sha256"}
+    for word in [*keys, *scenarios()]:
+        assert f"`{word}`" in page
+    for law, needed in LAWS.items():
+        assert f'dist = "{law}", {needed[0]} = ' in page
 
 
 def test_a_near_miss_is_named() -> None:
