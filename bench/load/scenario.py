@@ -158,7 +158,7 @@ def scenario_from(document: Mapping[str, Any], path: Path) -> Scenario:
         if key in document:
             asked[key] = read(document, key, path)
     if asked.get("data") is not None:
-        asked["data_sha256"] = sha256_of(Path(asked["data"]), path)
+        asked["data_sha256"] = sha256_of(Path(asked["data"]))
     return _checked(Scenario(**common, **asked), path)
 
 
@@ -172,9 +172,7 @@ def with_data(scenario: Scenario, data: Path) -> Scenario:
             next_step="name the data set in a scenario file of its own (data = …), or drop --data",
         )
     place = data.resolve()
-    return replace(
-        scenario, prompt_tokens=None, data=str(place), data_sha256=sha256_of(place, data)
-    )
+    return replace(scenario, prompt_tokens=None, data=str(place), data_sha256=sha256_of(place))
 
 
 def _check_together(document: Mapping[str, Any], path: Path) -> None:

@@ -70,12 +70,14 @@ READERS: Mapping[str, Callable[[Mapping[str, Any], str, Path], Any]] = {
 """What asks something of the server; none of it belongs to a mix, whose components have it."""
 
 
-def sha256_of(file: Path, named_in: Path) -> str:
+def sha256_of(file: Path) -> str:
     """Of a data set's content; where it moves to does not matter, what is in it does."""
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:
-        raise mistake(named_in, f"data set {file} cannot be read: {error.strerror}") from None
+        raise BadFile(
+            f"data set {file}", f"cannot be read: {error.strerror}", next_step="check the path"
+        ) from None
 
 
 def mistake(path: Path, found: str) -> BadFile:

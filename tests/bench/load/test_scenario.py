@@ -65,7 +65,7 @@ def test_a_file_is_accepted(tmp_path: Path) -> None:
         (GOOD + "think_time_s = 1\n", "there is one turn"),
         (GOOD.replace("chat", "completions") + "turns = 2\n", "need api = 'chat'"),
         (GOOD + "data = 'x.json'\n", "'prompt_tokens' and a data set"),
-        ('api = "chat"\ndata = "none.json"\n', "none.json cannot be read"),
+        ('api = "chat"\ndata = "none.json"\n', "none.json: cannot be read"),
         ('api = "chat"\ndata = 3\n', "data must be the path"),
         (GOOD + "longest_prompt_tokens = 99\n", "give max in prompt_tokens"),
         ("mix = []\n", "each under a line"),
