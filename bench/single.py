@@ -11,6 +11,7 @@ from pathlib import Path
 
 from quantswarm.bench.cell import measure, plan_for
 from quantswarm.bench.load.arrivals import Arrivals
+from quantswarm.bench.load.fit import need_of
 from quantswarm.bench.load.link import endpoint_of, resolved
 from quantswarm.bench.load.scenario import Scenario, scenario_named, with_data
 from quantswarm.bench.matrix import Matrix, Variant
@@ -79,6 +80,7 @@ def drive_url(
 ) -> Path:
     """Drive the server at `url` (any OpenAI-compatible one); the run directory."""
     scenario = load.read()
+    need_of(scenario, None)  # refuses a data set that cannot be asked without a tokenizer
     base = (url if "://" in url else f"http://{url}").rstrip("/")
     resolved(endpoint_of(base))  # refuses what is no URL, or a host that nobody knows
     name = served_name or _first_model(base, options.api_key_file)

@@ -14,7 +14,7 @@ from quantswarm.bench.load.lengths import Length, drawn
 from quantswarm.bench.load.scenario import Scenario
 
 _LOOKED_AT = 64
-_UNKNOWN_ANSWER_TOKENS = 64.0
+_UNKNOWN_TOKENS = 64.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +45,13 @@ def draft_of(scenario: Scenario, *, seed: int, number: int) -> Draft:
     )
 
 
-def usual_answer_tokens(scenario: Scenario, *, seed: int) -> float:
-    """Mean tokens of a whole conversation's answers, for guesses at how many will be held."""
+def usual_tokens(scenario: Scenario, *, seed: int) -> tuple[float, float]:
+    """Mean tokens of a conversation's prompts and of its answers, each prompt counted alone; for
+    guesses at how many will be held, and at how long it takes to make them."""
     drafts = [draft_of(scenario, seed=seed, number=number) for number in range(_LOOKED_AT)]
-    totals = [sum(out or _UNKNOWN_ANSWER_TOKENS for _, out in draft.turns) for draft in drafts]
-    return statistics.mean(totals)
+    asked = [sum(tokens or _UNKNOWN_TOKENS for tokens, _ in draft.turns) for draft in drafts]
+    answered = [sum(tokens or _UNKNOWN_TOKENS for _, tokens in draft.turns) for draft in drafts]
+    return statistics.mean(asked), statistics.mean(answered)
 
 
 def _component(scenario: Scenario, seed: int, number: int) -> Scenario:

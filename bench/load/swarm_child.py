@@ -20,7 +20,7 @@ from typing import Any
 
 from quantswarm.bench.atomic import write_text
 from quantswarm.bench.load.desk import Desk
-from quantswarm.bench.load.draft import usual_answer_tokens
+from quantswarm.bench.load.draft import usual_tokens
 from quantswarm.bench.load.link import endpoint_of, resolved
 from quantswarm.bench.load.open_desk import OpenDesk, PlannedPrompts
 from quantswarm.bench.load.plan import FACTS, SPOOL, SwarmPlan, loads
@@ -38,17 +38,19 @@ _LEAD_NS = 200_000_000  # for Locust to start, before an open loop's first arriv
 _DRAIN_LOOK_S = 0.02
 _QUICKEST_TOKENS_A_SECOND = 400.0  # of one user, for the number of prompts made beforehand
 _MOST_PROMPTS_BEFORE = 20_000
+_MOST_TOKENS_BEFORE = 3_000_000  # of prompts: some seconds of making them
 _SWITCH_S = 0.0005  # a thread that makes prompts must not hold the interpreter for 5 ms
 
 
 def prompts_before(plan: SwarmPlan) -> int:
     """How many prompts to make before the start: more than any likely server will answer, and
     for an open loop those of the whole plan."""
+    prompt, answer = usual_tokens(plan.scenario, seed=plan.seed)
+    most = min(_MOST_PROMPTS_BEFORE, int(_MOST_TOKENS_BEFORE / prompt))
     if plan.arrivals is not None:
-        return _MOST_PROMPTS_BEFORE
-    answer = usual_answer_tokens(plan.scenario, seed=plan.seed)
+        return most
     a_user = (plan.warmup + plan.duration) * _QUICKEST_TOKENS_A_SECOND / answer
-    return min(_MOST_PROMPTS_BEFORE, plan.users * (2 + int(a_user)))
+    return min(most, plan.users * (2 + int(a_user)))
 
 
 class Timeline:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantswarm.bench.load.draft import draft_of, usual_answer_tokens
+from quantswarm.bench.load.draft import draft_of, usual_tokens
 from quantswarm.bench.load.fit import check_fits, need_of
 from quantswarm.bench.load.lengths import length_from
 from quantswarm.bench.load.scenario import Scenario, scenario_named, with_data
@@ -197,6 +197,8 @@ def test_every_shipped_scenario_fits_the_embedded_model() -> None:
         check_fits(need_of(scenario, TINY), made_for=most, given=None)
 
 
-def test_how_long_answers_usually_are() -> None:
-    assert usual_answer_tokens(scenario_named("smoke"), seed=0) == 32
-    assert usual_answer_tokens(TURNS, seed=0) == pytest.approx(2.5 * 17 / 3, rel=0.25)
+def test_how_long_prompts_and_answers_usually_are() -> None:
+    assert usual_tokens(scenario_named("smoke"), seed=0) == (64, 32)
+    asked, answered = usual_tokens(TURNS, seed=0)
+    assert asked == pytest.approx(2.5 * 45, rel=0.25)
+    assert answered == pytest.approx(2.5 * 17 / 3, rel=0.25)
