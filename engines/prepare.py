@@ -119,11 +119,7 @@ def prepare(
         eager=options.eager,
         api_key_file=options.api_key_file,
         log_requests=options.log_requests,
-        options={
-            **_facts(artefact, placed),
-            **_prefix_cache(engine, options, reasons),
-            **options.engine_options,
-        },
+        options={**_facts(artefact, placed), **_own_options(engine, options, reasons)},
         reasons=reasons,
     )
     quant = recipe.name if recipe else None
@@ -203,16 +199,14 @@ def _context(options: ServeOptions, artefact: Artefact | None, reasons: dict[str
     return wanted
 
 
-def _prefix_cache(engine: Engine, options: ServeOptions, reasons: dict[str, str]) -> dict[str, str]:
-    """The option of that name, where the load wants it, the engine has it and nobody set it."""
-    if (
-        not options.prefix_cache
-        or PREFIX_CACHE not in engine.options
-        or PREFIX_CACHE in options.engine_options
-    ):
-        return {}
-    reasons[PREFIX_CACHE] = "on: the prompts of this load share their beginnings on purpose"
-    return {PREFIX_CACHE: "on"}
+def _own_options(engine: Engine, options: ServeOptions, reasons: dict[str, str]) -> dict[str, str]:
+    """The user's, and the prefix cache where the load wants it, the engine has it and nobody set
+    it."""
+    given = dict(options.engine_options)
+    if options.prefix_cache and PREFIX_CACHE in engine.options and PREFIX_CACHE not in given:
+        given[PREFIX_CACHE] = "on"
+        reasons[PREFIX_CACHE] = "on: the prompts of this load share their beginnings on purpose"
+    return given
 
 
 def _facts(artefact: Artefact | None, placed: Placement) -> dict[str, str]:
