@@ -23,7 +23,7 @@ from quantswarm.bench.rundir import (
     write_manifest,
 )
 from quantswarm.bench.selection import check_pair, select
-from quantswarm.bench.subject import Subject, served
+from quantswarm.bench.subject import Subject, fitted, served
 from quantswarm.bench.ticker import Ticker
 from quantswarm.engines import hardware
 from quantswarm.engines.prepare import ServeOptions, prepare
@@ -111,6 +111,7 @@ def _serving(job: Job, variant: Variant) -> Iterator[Subject]:
         eager=variant.eager or job.base.eager,
         threads=variant.threads or job.base.threads,
     )
+    options = fitted(options, job.scenario, selection.artefact, seed=job.matrix.seed)
     prepared = prepare(selection.engine, selection.recipe, selection.artefact, options)
     job.say(
         f"[{job.estimate.number}/{job.estimate.total}] starting {variant.engine} {variant.quant} "
@@ -124,7 +125,7 @@ def _serving(job: Job, variant: Variant) -> Iterator[Subject]:
         log=job.run / "servers" / f"{variant.name}.log",
     ) as server:
         job.estimate.started(variant.engine, server.load_s)
-        yield served(selection, prepared, server, job.scenario.output_tokens)
+        yield served(selection, prepared, server)
 
 
 def _measure_cell(job: Job, cell: Cell, subject: Subject) -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from quantswarm.bench.cell import measure, plan_for
 from quantswarm.bench.load.arrivals import Arrivals
+from quantswarm.bench.load.fit import need_of
 from quantswarm.bench.load.link import endpoint_of, resolved
-from quantswarm.bench.load.scenario import Scenario, scenario_named
+from quantswarm.bench.load.scenario import Scenario, scenario_named, with_data
 from quantswarm.bench.matrix import Matrix, Variant
 from quantswarm.bench.rundir import fresh_cell, open_run
 from quantswarm.bench.selection import NO_QUANT, select
-from quantswarm.bench.subject import EXTERNAL, Subject, external, served
+from quantswarm.bench.subject import EXTERNAL, Subject, external, fitted, served
 from quantswarm.bench.ticker import Ticker
 from quantswarm.engines import hardware, placement
 from quantswarm.engines.prepare import ServeOptions, prepare
@@ -30,7 +31,8 @@ Say = Callable[[str], None]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """What the users do; durations left None are the scenario's. With `arrivals` the loop is open,
-    and `users` only says for how many a started server makes room."""
+    and `users` only says for how many a started server makes room. `data` is a data set whose
+    prompts take the place of the scenario's."""
 
     scenario: str
     users: int
@@ -40,17 +42,24 @@ class Load:
     ui_port: int | None = None
     out: Path | None = None
     arrivals: Arrivals | None = None
+    data: Path | None = None
+
+    def read(self) -> Scenario:
+        """The scenario, asking what is in `data` where that is given."""
+        scenario = scenario_named(self.scenario)
+        return scenario if self.data is None else with_data(scenario, self.data)
 
 
 def drive_started(
     names: tuple[str, str | None, str], options: ServeOptions, load: Load, say: Say
 ) -> Path:
     """Start the server of (engine, quantization, model), drive it, stop it; the run directory."""
-    scenario = scenario_named(load.scenario)
+    scenario = load.read()
     if options.api_key_file is not None:
         key_in(options.api_key_file)  # refuses a file without a key before anything is built
     selection = select(*names)
-    prepared = prepare(selection.engine, selection.recipe, selection.artefact, options)
+    fitting = fitted(options, scenario, selection.artefact, seed=load.seed)
+    prepared = prepare(selection.engine, selection.recipe, selection.artefact, fitting)
     variant = Variant(engine=selection.engine.name, quant=selection.quant, model=selection.model)
     run = _open(variant, load)
     with running(
@@ -61,7 +70,7 @@ def drive_started(
         log=run / "servers" / f"{variant.name}.log",
         on_wait=progress,
     ) as server:
-        subject = served(selection, prepared, server, scenario.output_tokens)
+        subject = served(selection, prepared, server)
         _drive(subject, variant, run, scenario, load, say)
     return run
 
@@ -70,7 +79,8 @@ def drive_url(
     url: str, served_name: str | None, options: ServeOptions, load: Load, say: Say
 ) -> Path:
     """Drive the server at `url` (any OpenAI-compatible one); the run directory."""
-    scenario = scenario_named(load.scenario)
+    scenario = load.read()
+    need_of(scenario, None)  # refuses a data set that cannot be asked without a tokenizer
     base = (url if "://" in url else f"http://{url}").rstrip("/")
     resolved(endpoint_of(base))  # refuses what is no URL, or a host that nobody knows
     name = served_name or _first_model(base, options.api_key_file)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from quantswarm.bench.load.fit import check_fits, need_of
+from quantswarm.bench.load.scenario import Scenario
 from quantswarm.bench.selection import NO_QUANT, Selection
-from quantswarm.engines.prepare import Prepared
+from quantswarm.engines.prepare import Prepared, ServeOptions
 from quantswarm.engines.server import Server
+from quantswarm.models.artefact import Artefact
 
 EXTERNAL = "external"
 """The engine's name for a server that quantswarm did not start (`swarm --url`)."""
@@ -17,7 +20,10 @@ EXTERNAL = "external"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """`facts` go into the manifest as they are; `server` is None for an external endpoint."""
+    """`facts` go into the manifest as they are; `server` is None for an external endpoint.
+
+    `pinned_by` names the engine whose own request fields may be sent; None for any other server.
+    """
 
     engine: str
     quant: str
@@ -25,7 +31,7 @@ class Subject:
     base_url: str
     served_name: str
     keeps_alive: bool = True
-    pinned_fields: Mapping[str, Any] = field(default_factory=dict)
+    pinned_by: str | None = None
     api_key_file: Path | None = None
     tokenizer: Path | None = None
     client_cores: tuple[int, ...] = ()
@@ -34,7 +40,24 @@ class Subject:
     server: Server | None = None
 
 
-def served(selection: Selection, prepared: Prepared, server: Server, output_tokens: int) -> Subject:
+def fitted(
+    options: ServeOptions, scenario: Scenario, artefact: Artefact | None, *, seed: int
+) -> ServeOptions:
+    """The options with room for the scenario's longest request, and with what it is about.
+
+    `UserMistake`, with the numbers, when the model or a given context has no such room.
+    """
+    need = need_of(scenario, artefact.tokenizer if artefact else None, seed=seed)
+    made_for = artefact.context_tokens if artefact else None
+    check_fits(need, made_for=made_for, given=options.context_tokens)
+    return replace(
+        options,
+        request_tokens=need.tokens if need else None,
+        prefix_cache=scenario.shares_prefixes,
+    )
+
+
+def served(selection: Selection, prepared: Prepared, server: Server) -> Subject:
     """The subject for a server that we started."""
     engine, artefact = selection.engine, selection.artefact
     return Subject(
@@ -44,7 +67,7 @@ def served(selection: Selection, prepared: Prepared, server: Server, output_toke
         base_url=server.base_url,
         served_name=server.served_name,
         keeps_alive=engine.keeps_alive,
-        pinned_fields=engine.pinned_fields(output_tokens),
+        pinned_by=engine.name,
         api_key_file=prepared.spec.api_key_file,
         tokenizer=artefact.tokenizer if artefact else None,
         client_cores=prepared.placement.client_cores,

@@ -22,9 +22,10 @@ from locust.runners import MasterRunner
 from quantswarm.bench.load.desk import Desk
 from quantswarm.bench.load.link import endpoint_of, resolved
 from quantswarm.bench.load.plan import SwarmPlan
-from quantswarm.bench.load.prompts import PromptMaker, PromptPool
+from quantswarm.bench.load.prompts import PromptPool
 from quantswarm.bench.load.scenario import scenario_named
 from quantswarm.bench.load.spool import SpoolWriter
+from quantswarm.bench.load.talk import TalkMaker
 
 PROMPTS_BEFORE = 64
 
@@ -46,10 +47,7 @@ def prepare(environment: Any, **_: object) -> None:
         out_dir=folder,
         keeps_alive=False,  # llama.cpp closes the connection after a stream; right for all
     )
-    scenario = plan.scenario
-    maker = PromptMaker(
-        tokens=scenario.prompt_tokens, seed=plan.seed, cell=plan.cell, tokenizer=plan.tokenizer
-    )
+    maker = TalkMaker(plan.scenario, seed=plan.seed, cell=plan.cell, tokenizer=plan.tokenizer)
     pool = PromptPool(maker)
     pool.fill(PROMPTS_BEFORE)
     spool = SpoolWriter(folder / f"{worker}.spool")

@@ -76,6 +76,9 @@ class Engine(ABC):
     prompt_tokens (all) or computed_prompt_tokens (without those from the cache), prefix_queries
     and prefix_hits (prompt tokens looked up, and found), ttft and itl (histograms, seconds).
     """
+    options: ClassVar[Mapping[str, str]] = {}
+    """Its own options (`--option NAME=VALUE`), with what each means. "prefix_cache" (on or off) is
+    turned on by itself for load whose prompts share their beginnings."""
     keeps_alive: ClassVar[bool] = True
     """False where the server closes the connection after a streamed answer."""
     main_thread_computes: ClassVar[bool] = False

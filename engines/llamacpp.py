@@ -94,6 +94,7 @@ class LlamaCpp(Engine):
     name: ClassVar[str] = "llamacpp"
     summary: ClassVar[str] = "llama.cpp's llama-server: slots, continuous batching; GGUF weights"
     formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"gguf": ()}
+    options: ClassVar[Mapping[str, str]] = OPTIONS
     gauges: ClassVar[Mapping[str, str]] = {
         "running": "llamacpp:requests_processing",
         "waiting": "llamacpp:requests_deferred",
@@ -155,7 +156,6 @@ class LlamaCpp(Engine):
         """Its samplers' defaults differ from OpenAI's, so they are named."""
         return {
             "ignore_eos": True,
-            "cache_prompt": False,
             "top_k": 1,
             "top_p": 1.0,
             "min_p": 0.0,

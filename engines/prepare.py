@@ -20,14 +20,18 @@ from quantswarm.models.recipes import Recipe
 
 DEFAULT_CONTEXT_TOKENS = 2048
 DEFAULT_USERS = 8
+PREFIX_CACHE = "prefix_cache"
+"""The engine option of those that can keep prompts for later requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
     """The user's choices; None means "decide for me". `port` 0 takes any free one.
 
-    `users` is the largest number of requests at once that the server must hold. `gpu_layers` is
-    `all`, a number, or None. `engine_options` are passed to the engine as they are.
+    `users` is the largest number of requests at once that the server must hold, `request_tokens`
+    the most that one of them holds, prompt and answer together. `prefix_cache` is for load that is
+    about it: engines that have such an option turn it on, unless `engine_options` say otherwise.
+    `gpu_layers` is `all`, a number, or None. `engine_options` are passed to the engine as they are.
     """
 
     host: str = "127.0.0.1"
@@ -37,6 +41,8 @@ class ServeOptions:
     server_cores: tuple[int, ...] | None = None
     client_cores: tuple[int, ...] | None = None
     context_tokens: int | None = None
+    request_tokens: int | None = None
+    prefix_cache: bool = False
     gpu_layers: str | None = None
     eager: bool = False
     api_key_file: Path | None = None
@@ -113,7 +119,7 @@ def prepare(
         eager=options.eager,
         api_key_file=options.api_key_file,
         log_requests=options.log_requests,
-        options={**_facts(artefact, placed), **options.engine_options},
+        options={**_facts(artefact, placed), **_own_options(engine, options, reasons)},
         reasons=reasons,
     )
     quant = recipe.name if recipe else None
@@ -182,11 +188,25 @@ def _context(options: ServeOptions, artefact: Artefact | None, reasons: dict[str
             )
         reasons["context_tokens"] = "given by the user"
         return options.context_tokens
-    if most and most < DEFAULT_CONTEXT_TOKENS:
+    wanted = max(DEFAULT_CONTEXT_TOKENS, options.request_tokens or 0)
+    if most and most < wanted:
         reasons["context_tokens"] = "all that the model was made for"
         return most
-    reasons["context_tokens"] = f"the default, {DEFAULT_CONTEXT_TOKENS} tokens a request"
-    return DEFAULT_CONTEXT_TOKENS
+    if wanted > DEFAULT_CONTEXT_TOKENS:
+        reasons["context_tokens"] = f"the longest request that will come has {wanted} tokens"
+    else:
+        reasons["context_tokens"] = f"the default, {DEFAULT_CONTEXT_TOKENS} tokens a request"
+    return wanted
+
+
+def _own_options(engine: Engine, options: ServeOptions, reasons: dict[str, str]) -> dict[str, str]:
+    """The user's, and the prefix cache where the load wants it, the engine has it and nobody set
+    it."""
+    given = dict(options.engine_options)
+    if options.prefix_cache and PREFIX_CACHE in engine.options and PREFIX_CACHE not in given:
+        given[PREFIX_CACHE] = "on"
+        reasons[PREFIX_CACHE] = "on: the prompts of this load share their beginnings on purpose"
+    return given
 
 
 def _facts(artefact: Artefact | None, placed: Placement) -> dict[str, str]:

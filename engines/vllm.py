@@ -48,6 +48,7 @@ class Vllm(Engine):
     name: ClassVar[str] = "vllm"
     summary: ClassVar[str] = "vLLM: continuous batching, paged attention; safetensors weights"
     formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"safetensors": ()}
+    options: ClassVar[Mapping[str, str]] = OPTIONS
     gauges: ClassVar[Mapping[str, str]] = {
         "running": "vllm:num_requests_running",
         "waiting": "vllm:num_requests_waiting",

@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     load.add_argument("--scenario", default="default", metavar="S", help="a name or a .toml file")
     load.add_argument(
+        "--data", type=Path, metavar="FILE", help="ask what is in a data set (ShareGPT or JSONL)"
+    )
+    load.add_argument(
         "--warmup",
         type=quantity.seconds("--warmup", zero=True),
         metavar="S",
@@ -119,6 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
     load = Load(
         arrivals=open_loop,
         scenario=arguments.scenario,
+        data=arguments.data,
         users=arguments.users,
         warmup_s=arguments.warmup,
         duration_s=arguments.duration,

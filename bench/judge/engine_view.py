@@ -64,6 +64,20 @@ class EngineView:
         return {**asdict(self), "token_difference": self.token_difference}
 
 
+ENGINE, ANSWERS = "engine's counters", "answers"
+"""Where a share of cached prompt tokens comes from: `/metrics`, or the usage of each answer."""
+
+
+def prefix_hits(
+    view: EngineView | None, cached_share: float | None
+) -> tuple[float | None, str | None]:
+    """(share of prompt tokens that came from the cache, who says so); the engine's counters before
+    what its answers say, (None, None) where neither tells."""
+    if view is not None and view.prefix_hit_rate is not None:
+        return view.prefix_hit_rate, ENGINE
+    return (cached_share, ANSWERS) if cached_share is not None else (None, None)
+
+
 def read_scrapes(path: Path) -> tuple[Scrape, ...] | None:
     """In order of time; None without the file. A line that cannot be read is passed over: these
     numbers stand beside a measurement, and must not spoil it."""

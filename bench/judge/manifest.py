@@ -35,6 +35,11 @@ class Manifest:
         """Whether a schedule decided when requests began, rather than the answers before them."""
         return bool(self.facts.get("arrivals"))
 
+    @property
+    def prefix_sharing(self) -> bool:
+        """Whether prompts share their beginnings on purpose: a cache hit is then no flaw."""
+        return self.facts.get("prefix_sharing") is True
+
     def number(self, key: str) -> float | None:
         """A number of the manifest, or None where it is absent or no number."""
         return _number(self.facts.get(key))

@@ -43,9 +43,11 @@ def request_throughput(cut: Cut) -> float | None:
 def offered_rate(cut: Cut) -> float | None:
     """Arrivals by the schedule, sent or dropped, per second of window; a closed loop offers none.
 
-    Counted from the records: a run in which an arrival has none is invalid.
+    Counted from the records: a run in which an arrival has none is invalid. Later turns of a
+    conversation are no arrivals.
     """
-    return _share(len(cut.started), cut.window.length_s) if cut.open_loop else None
+    arrivals = sum(not record.follows for record in cut.started)
+    return _share(arrivals, cut.window.length_s) if cut.open_loop else None
 
 
 def achieved_rate(cut: Cut) -> float | None:
@@ -171,7 +173,8 @@ RATES: tuple[Rate, ...] = (
         name="offered_rate",
         title="offered rate, of an open loop",
         unit="req/s",
-        formula="arrivals with start_ns ≤ intended_ns < end_ns / (end_ns − start_ns)",
+        formula="arrivals with start_ns ≤ intended_ns < end_ns / (end_ns − start_ns); a "
+        "conversation is one, its later turns are not counted",
         larger_is_better=None,
         needs=("intended_ns", "window"),
         elsewhere={"vLLM bench serve": "request rate (as asked for)"},

@@ -31,6 +31,7 @@ _WHOLE_OR_NULL = (
     "cached_tokens",
 )
 _TEXT_OR_NULL = ("finish_reason", "error")
+_TEXT_OR_ABSENT = ("part", "conversation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class Record:
 
     `event_ns[i]` is when the i-th event with text arrived, `event_tokens[i]` how many tokens it
     held. `sent_ns` is None when no connection was made. `output_tokens` is the server's own count.
+    `part`, `conversation` and `turn` are None where the scenario has no such thing.
     """
 
     id: str
@@ -61,6 +63,9 @@ class Record:
     error: str | None
     server_timings: Mapping[str, Any] | None
     cached_tokens: int | None
+    part: str | None = None
+    conversation: str | None = None
+    turn: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -71,6 +76,12 @@ class Record:
     def counted_tokens(self) -> int:
         """Tokens by the client's own count of events, not by the server's usage."""
         return sum(self.event_tokens)
+
+    @property
+    def follows(self) -> bool:
+        """Whether it is a later turn of a conversation: its start hung on an answer, in an open
+        loop too."""
+        return self.turn is not None and self.turn > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +154,8 @@ def _record(line: bytes, seen: Collection[str] = ()) -> Record:
         **{key: _whole(raw, key) for key in _WHOLE},
         **{key: _whole(raw, key, nullable=True) for key in _WHOLE_OR_NULL},
         **{key: _text_or_null(raw, key) for key in _TEXT_OR_NULL},
+        **{key: _text_or_null(raw, key) for key in _TEXT_OR_ABSENT if key in raw},
+        turn=_whole(raw, "turn", nullable=True) if "turn" in raw else None,
     )
     if record.id in seen:
         raise _Malformed(f"id {record.id!r} appears twice")

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from quantswarm.bench.judge.backlog import backlog
-from quantswarm.bench.judge.engine_view import EngineView
+from quantswarm.bench.judge.engine_view import EngineView, prefix_hits
 from quantswarm.bench.judge.manifest import Manifest
 from quantswarm.bench.judge.percentile import (
     Distribution,
     requests_needed,
     samples_needed,
 )
-from quantswarm.bench.judge.records import INTERRUPTED
+from quantswarm.bench.judge.records import INTERRUPTED, Record
 from quantswarm.bench.judge.steady import steadiness, tokens_by_second
 from quantswarm.bench.judge.window import Cut
 
@@ -164,13 +164,48 @@ def _unstable(e: Evidence) -> Iterator[Remark]:
 
 def _cached(e: Evidence) -> Iterator[Remark]:
     share = e.rates["cached_share"]
-    if share is not None and share > CACHED_SHARE:
+    if not e.manifest.prefix_sharing and share is not None and share > CACHED_SHARE:
         yield Remark(
             name="cached-prompts",
             seen=f"the server answered {share:.0%} of the prompt tokens from its cache",
             cause="prompts share a beginning, or were sent before",
             advice="TTFT is flattered: make prompts unique, or turn prefix caching off",
         )
+
+
+def _idle_cache(e: Evidence) -> Iterator[Remark]:
+    share, source = prefix_hits(e.engine, e.rates["cached_share"])
+    if e.manifest.prefix_sharing and share is not None and share <= CACHED_SHARE:
+        yield Remark(
+            name="prefix-cache-idle",
+            seen=f"prompts share their beginnings, and {share:.1%} of their tokens came from the "
+            f"cache (by the {source})",
+            cause="the engine has no prefix cache, or it is off or too small",
+            advice="to measure the cache, see the engine's option prefix_cache",
+        )
+
+
+def _history(e: Evidence) -> Iterator[Remark]:
+    """A later turn holds all that was said before, so its prompt is longer than the one before."""
+    good = (record for record in e.cut.everything if record.ok)
+    by_turn = {(record.conversation, record.turn or 0): record for record in good}
+    later = [record for record in e.cut.good if record.follows]
+    pairs = [(by_turn.get((r.conversation, (r.turn or 0) - 1)), r) for r in later]
+    lost = sum(_shrunk(before, after) for before, after in pairs if before is not None)
+    if lost:
+        yield Remark(
+            name="history-not-kept",
+            seen=f"{lost} of {len(pairs)} later turns had a prompt no longer than that of the turn "
+            "before, by the server's count",
+            cause="the server cuts long conversations, or its chat template leaves messages out",
+            advice="its work is not that of the scenario: give it a longer context, or fewer turns",
+        )
+
+
+def _shrunk(before: Record, after: Record) -> bool:
+    if before.prompt_tokens is None or after.prompt_tokens is None:
+        return False
+    return after.prompt_tokens <= before.prompt_tokens
 
 
 def _token_counts(e: Evidence) -> Iterator[Remark]:
@@ -254,6 +289,8 @@ CHECKS: tuple[Callable[[Evidence], Iterator[Remark]], ...] = (
     _short,
     _few,
     _cached,
+    _idle_cache,
+    _history,
     _token_counts,
     _server_counts,
     _coalesced,

@@ -11,6 +11,7 @@ from typing import Any
 from quantswarm.bench.atomic import write_text
 from quantswarm.bench.judge.answer import answers
 from quantswarm.bench.judge.cell import CellResult, judge, unmeasured
+from quantswarm.bench.judge.engine_view import prefix_hits
 from quantswarm.bench.judge.manifest import Manifest, read_manifest, read_object
 from quantswarm.bench.judge.percentile import Distribution
 from quantswarm.models.errors import BadFile
@@ -131,6 +132,7 @@ def _from_name(name: str, model: str) -> Manifest | None:
 def cell_as_json(result: CellResult) -> dict[str, Any]:
     """One cell of the summary: the keys of the published schema first, then everything known."""
     manifest = result.manifest
+    hits, source = prefix_hits(result.engine, result.rates.get("cached_share"))
     return {
         "engine": manifest.engine,
         "quant": manifest.quant,
@@ -153,7 +155,8 @@ def cell_as_json(result: CellResult) -> dict[str, Any]:
         "warnings": [dict(warning) for warning in result.warnings],
         "cell": result.name,
         "engine_view": result.engine.as_json() if result.engine else None,
-        "prefix_hit_rate": result.engine.prefix_hit_rate if result.engine else None,
+        "prefix_hit_rate": hits,
+        "prefix_hit_source": source,
         "window_s": manifest.window.length_s if manifest.window else None,
         "failures_by_class": dict(result.failures_by_class),
         "failures_outside_window": dict(result.failures_outside_window),

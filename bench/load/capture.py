@@ -32,7 +32,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One request to make. `payload` is everything that goes over the wire."""
+    """One request to make. `payload` is everything that goes over the wire.
+
+    `part` names the component of a mix; `conversation` is the uid of its first turn, and `turn`
+    counts from 1. Each is None where there is none.
+    """
 
     uid: str
     user: int
@@ -40,6 +44,9 @@ class Order:
     payload: bytes
     expected_prompt_tokens: int | None
     expected_output_tokens: int
+    part: str | None = None
+    conversation: str | None = None
+    turn: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +71,9 @@ class Capture:
     expected_output_tokens: int
     stamps: Sequence[int]
     segments: Sequence[bytes]
+    part: str | None = None
+    conversation: str | None = None
+    turn: int | None = None
 
 
 class Inbox:
@@ -165,6 +175,9 @@ class Exchange:
             expected_output_tokens=order.expected_output_tokens,
             stamps=inbox.stamps,
             segments=inbox.segments,
+            part=order.part,
+            conversation=order.conversation,
+            turn=order.turn,
         )
 
     def _talk(self) -> bool:

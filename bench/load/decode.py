@@ -46,6 +46,9 @@ def decode(capture: Capture) -> Record:
         error=error[:_ERROR_CHARACTERS] if error else None,
         server_timings=answer.timings or None,
         cached_tokens=answer.cached_tokens(),
+        part=capture.part,
+        conversation=capture.conversation,
+        turn=capture.turn,
     )
 
 

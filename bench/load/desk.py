@@ -6,11 +6,13 @@ import re
 from dataclasses import dataclass
 
 from quantswarm.bench.load.capture import Capture, Order
+from quantswarm.bench.load.conversation import Conversation
 from quantswarm.bench.load.link import Endpoint, Link
 from quantswarm.bench.load.plan import SwarmPlan
 from quantswarm.bench.load.prompts import PromptPool
 from quantswarm.bench.load.shaping import Shaper
 from quantswarm.bench.load.spool import SpoolWriter
+from quantswarm.bench.load.talk import Talk
 
 FAILURE_PAUSE_S = 0.1
 """A user whose request failed waits this long: a dead server must not be asked thousands of times
@@ -56,7 +58,7 @@ class Desk:
     """Orders go out until `closes_ns`, and for each of them one capture comes back to the spool."""
 
     def __init__(
-        self, plan: SwarmPlan, endpoint: Endpoint, pool: PromptPool, spool: SpoolWriter
+        self, plan: SwarmPlan, endpoint: Endpoint, pool: PromptPool[Talk], spool: SpoolWriter
     ) -> None:
         self.plan = plan
         self.pool = pool
@@ -68,6 +70,7 @@ class Desk:
         self._endpoint = endpoint
         self._shaper = Shaper(plan, endpoint)
         self._spool = spool
+        self._talking: dict[int, Conversation] = {}
 
     @property
     def in_flight(self) -> int:
@@ -92,16 +95,13 @@ class Desk:
         """The next request of a user who became free at `intended_ns`; None once it is over."""
         if self._closed or (self.closes_ns is not None and intended_ns >= self.closes_ns):
             return None
-        prompt = self.pool.take()
+        conversation = self._talking.get(user) or self._begun(user, self.pool.take())
         self.started += 1
-        return Order(
-            uid=prompt.uid,
-            user=user,
-            intended_ns=intended_ns,
-            payload=self._shaper.payload(prompt),
-            expected_prompt_tokens=self._shaper.expected_prompt_tokens(prompt),
-            expected_output_tokens=self.plan.scenario.output_tokens,
-        )
+        return self._turn(conversation, user, intended_ns)
+
+    def unfinished(self, user: int) -> Conversation | None:
+        """A user's conversation while it has another turn; a failed turn ends it."""
+        return self._talking.get(user)
 
     def close(self) -> None:
         """No order from now on."""
@@ -122,4 +122,29 @@ class Desk:
         self.finished += 1
         self.failures += seen.failure is not None
         self.tokens += seen.tokens
+        conversation = self._talking.get(capture.user)
+        if conversation is not None and (seen.failure is not None or not conversation.more):
+            del self._talking[capture.user]
         return seen
+
+    def _begun(self, user: int, talk: Talk) -> Conversation:
+        conversation = Conversation(talk)
+        if len(talk.turns) > 1:
+            self._talking[user] = conversation
+        return conversation
+
+    def _turn(self, conversation: Conversation, user: int, intended_ns: int) -> Order:
+        """The next request of a conversation, its bytes ready."""
+        turn, history = conversation.next()
+        talk, prompt = conversation.talk, turn.prompt
+        return Order(
+            uid=prompt.uid,
+            user=user,
+            intended_ns=intended_ns,
+            payload=self._shaper.payload(prompt, turn.output_tokens, api=talk.api, history=history),
+            expected_prompt_tokens=self._shaper.expected_prompt_tokens(prompt, talk.api),
+            expected_output_tokens=turn.output_tokens,
+            part=talk.part,
+            conversation=talk.uid if talk.is_conversation else None,
+            turn=conversation.asked if talk.is_conversation else None,
+        )

@@ -7,24 +7,26 @@ from collections.abc import Iterator, Sequence
 from time import perf_counter_ns
 
 from quantswarm.bench.load.capture import Capture, Order
-from quantswarm.bench.load.desk import Desk
+from quantswarm.bench.load.desk import Desk, Glance
 from quantswarm.bench.load.link import Endpoint, Link
 from quantswarm.bench.load.plan import SwarmPlan
 from quantswarm.bench.load.probe import quantiles_ms
-from quantswarm.bench.load.prompts import Prompt, PromptMaker, PromptPool
+from quantswarm.bench.load.prompts import PromptPool
 from quantswarm.bench.load.schedule import Arrival
 from quantswarm.bench.load.spool import SpoolWriter
+from quantswarm.bench.load.talk import Talk, TalkMaker
 
 DROPPED = "dropped"
 
 
-class PlannedPrompts(PromptPool):
-    """The prompt of each arrival, by its number: the same whoever was dropped before it."""
+class PlannedPrompts(PromptPool[Talk]):
+    """The prompts of each arrival, by its number: the same whoever was dropped before it."""
 
-    def __init__(self, maker: PromptMaker, schedule: Sequence[Arrival]) -> None:
+    def __init__(self, maker: TalkMaker, schedule: Sequence[Arrival]) -> None:
         super().__init__(maker)
+        self._talks = maker
         self._schedule = schedule
-        self._waiting: dict[int, Prompt] = {}
+        self._waiting: dict[int, Talk] = {}
         self._reached = 0
 
     @property
@@ -38,25 +40,28 @@ class PlannedPrompts(PromptPool):
         """Make the next `more` of the plan, leaving out those already asked for."""
         for arrival in self._schedule[self._filled : self._filled + more]:
             if arrival.index >= self._reached:
-                made = self._maker.make(arrival.index, arrival.prompt_tokens)
-                self._waiting[arrival.index] = made
+                self._waiting[arrival.index] = self._made(arrival)
             self._filled += 1
 
-    def of(self, arrival: Arrival) -> Prompt:
+    def of(self, arrival: Arrival) -> Talk:
         """This arrival's own; made on the spot, and counted, when it was not made before."""
         self._reached = arrival.index + 1
         prompt = self._waiting.pop(arrival.index, None)
         if prompt is not None:
             return prompt
         self.late += 1
-        return self._maker.make(arrival.index, arrival.prompt_tokens)
+        return self._made(arrival)
+
+    def _made(self, arrival: Arrival) -> Talk:
+        return self._talks.make(arrival.index, arrival.prompt_tokens, arrival.output_tokens)
 
 
 class OpenDesk(Desk):
     """Gives each planned arrival its order, in turn, and a connection that is free.
 
     `opens_ns` is the swarm's start, from which the schedule counts; it must be set before `orders`
-    is begun. Every order is either sent, or turned away by `admits` and filed as "dropped".
+    is begun. Every order is either sent, or turned away by `admits` and filed as "dropped". Later
+    turns of a conversation are not arrivals: they follow their answers, and none is turned away.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class OpenDesk(Desk):
         self._prompts = prompts
         self._schedule = schedule
         self._flying = 0
+        self._ended = self._thinking = 0
         self._waiting: dict[int, Order] = {}
         self._idle: list[Link] = []
         self._delays_ns = array("q")
@@ -83,8 +89,9 @@ class OpenDesk(Desk):
 
     @property
     def in_flight(self) -> int:
-        """Arrivals without a capture, those still to come among them: the drain waits for all."""
-        return len(self._schedule) - self.finished
+        """Arrivals not answered to the last turn, those still to come among them: the drain waits
+        for all but those who think about a turn that will not be asked any more."""
+        return len(self._schedule) - self._ended - (self._thinking if self._closed else 0)
 
     @property
     def flying(self) -> int:
@@ -94,15 +101,29 @@ class OpenDesk(Desk):
     def orders(self) -> Iterator[Order]:
         """Every planned request in order, its bytes ready; `intended_ns` is the plan's instant."""
         for arrival in self._schedule:
-            prompt = self._prompts.of(arrival)
-            yield Order(
-                uid=prompt.uid,
-                user=arrival.index,
-                intended_ns=self.opens_ns + arrival.offset_ns,
-                payload=self._shaper.payload(prompt, arrival.output_tokens),
-                expected_prompt_tokens=self._shaper.expected_prompt_tokens(prompt),
-                expected_output_tokens=arrival.output_tokens,
-            )
+            conversation = self._begun(arrival.index, self._prompts.of(arrival))
+            yield self._turn(conversation, arrival.index, self.opens_ns + arrival.offset_ns)
+
+    def follow(self, user: int, intended_ns: int) -> Order | None:
+        """The next turn of an arrival's conversation, counted as in flight; None once it is over,
+        and the conversation with it."""
+        order = self.order(user, intended_ns)
+        self._thinking -= 1
+        if order is None:
+            del self._talking[user]
+            self._ended += 1
+            return None
+        self._flying += 1
+        self.most_in_flight = max(self.most_in_flight, self._flying)
+        return order
+
+    def file(self, capture: Capture) -> Glance:
+        """As for any desk; an arrival has ended once nothing of its conversation is left."""
+        seen = super().file(capture)
+        goes_on = self.unfinished(capture.user) is not None
+        self._thinking += goes_on
+        self._ended += not goes_on
+        return seen
 
     def admits(self, order: Order) -> bool:
         """Count an arrival whose time has come; False when the cap turned it away, now filed."""
@@ -120,7 +141,8 @@ class OpenDesk(Desk):
     def take_link(self, order: Order) -> Link:
         """A connection for one request, the one most lately used first; notes how late it is."""
         self._waiting.pop(order.user, None)
-        if order.intended_ns - self.opens_ns >= self._warmup_ns:
+        planned = order.turn is None or order.turn == 1
+        if planned and order.intended_ns - self.opens_ns >= self._warmup_ns:
             self._delays_ns.append(perf_counter_ns() - order.intended_ns)
         return self._idle.pop() if self._idle else self.link()
 
@@ -163,4 +185,7 @@ def _unsent(order: Order, failure: str, error: str) -> Capture:
         expected_output_tokens=order.expected_output_tokens,
         stamps=(),
         segments=(),
+        part=order.part,
+        conversation=order.conversation,
+        turn=order.turn,
     )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from quantswarm.bench.load.arrivals import Arrivals, arrivals_from
 from quantswarm.bench.load.capture import Limits
-from quantswarm.bench.load.scenario import Scenario
+from quantswarm.bench.load.scenario import Scenario, scenario_from_json
 
 MOST_USERS_A_PROCESS = 64
 SPOOL = "swarm.spool"
@@ -22,11 +20,11 @@ FACTS = "swarm.json"
 class SwarmPlan:
     """One cell's load. Durations left None are the scenario's.
 
-    `pinned_fields` are the engine's request fields that make answers exactly as long as asked; they
-    are laid over the request's own, one level deep. `cell` separates the prompts of cells that
-    share a seed. `cores` pins the load generator; empty leaves it alone. `arrivals` None is the
-    closed loop: each of `users` asks again when it is answered. Otherwise the loop is open, and
-    `users` means nothing.
+    `pinned_by` names the engine whose request fields make each answer exactly as long as asked;
+    they are laid over the request's own, one level deep. None sends OpenAI's fields alone. `cell`
+    separates the prompts of cells that share a seed. `cores` pins the load generator; empty leaves
+    it alone. `arrivals` None is the closed loop: each of `users` asks again when it is answered.
+    Otherwise the loop is open, and `users` means nothing.
     """
 
     base_url: str
@@ -38,7 +36,7 @@ class SwarmPlan:
     warmup_s: float | None = None
     duration_s: float | None = None
     drain_s: float | None = None
-    pinned_fields: Mapping[str, Any] = field(default_factory=dict)
+    pinned_by: str | None = None
     keeps_alive: bool = True
     api_key_file: Path | None = None
     tokenizer: Path | None = None
@@ -70,7 +68,8 @@ class SwarmPlan:
 
     def dumps(self) -> str:
         """JSON text that `loads` turns back into an equal plan; holds no secret."""
-        return json.dumps(asdict(self), default=str, indent=1)
+        document = {**asdict(self), "scenario": self.scenario.as_json()}
+        return json.dumps(document, default=str, indent=1)
 
 
 def loads(text: str) -> SwarmPlan:
@@ -79,7 +78,7 @@ def loads(text: str) -> SwarmPlan:
     key_file, tokenizer = raw.pop("api_key_file"), raw.pop("tokenizer")
     arrivals = raw.pop("arrivals")
     return SwarmPlan(
-        scenario=Scenario(**raw.pop("scenario")),
+        scenario=scenario_from_json(raw.pop("scenario")),
         limits=Limits(**raw.pop("limits")),
         out_dir=Path(raw.pop("out_dir")),
         cores=tuple(raw.pop("cores")),

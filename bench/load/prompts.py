@@ -1,5 +1,7 @@
 """Prompts of an exact token length, each used once: a unique id first, then real text.
 
+Where prompts share a prefix on purpose, that stands before the id, and opens with an id of its own.
+
 Text is cut where the tokenizer says, then counted again as a whole, since a cut can change how the
 neighbouring characters merge; only a prompt that counts exactly right is handed out.
 """
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from quantswarm.models.errors import BadFile, RunFailed
 
@@ -24,6 +26,8 @@ _TRIES_A_PLACE = 6
 _PLACES = 40
 _SAMPLE_CHARACTERS = 5000
 _UID_DIGITS = 12
+
+Made_co = TypeVar("Made_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,7 @@ def corpus() -> str:
     return "\n\n".join(topics[name] for name in sorted(topics))
 
 
-def uid_of(seed: int, cell: str, number: int) -> str:
+def uid_of(seed: int, cell: str, number: int | str) -> str:
     """Differs from its first characters on between requests, cells and seeds."""
     text = f"{seed}/{cell}/{number}".encode()
     return hashlib.blake2b(text, digest_size=_UID_DIGITS // 2).hexdigest()
@@ -56,25 +60,54 @@ def uid_of(seed: int, cell: str, number: int) -> str:
 class PromptMaker:
     """Makes the prompt of a number: a pure function of seed, cell and number."""
 
-    def __init__(self, *, tokens: int, seed: int, cell: str, tokenizer: Path | None) -> None:
+    def __init__(
+        self, *, seed: int, cell: str, tokenizer: Path | None, tokens: int | None = None
+    ) -> None:
         self._tokens = tokens
         self._seed = seed
         self._cell = cell
         self._corpus = corpus()
         self._encode = None if tokenizer is None else _encoder(tokenizer)
         self._characters_a_token = self._density()
+        self._prefixes: dict[tuple[int, int], str] = {}
 
-    def make(self, number: int, tokens: int | None = None) -> Prompt:
+    def make(
+        self, number: int, tokens: int | None = None, *, turn: int = 0, prefix: str = ""
+    ) -> Prompt:
         """Prompt `number`, of another length where one is given; `RunFailed` when no text of that
-        length can be found."""
+        length can be found. `turn` tells those of one conversation apart, from 0; `prefix` opens
+        the prompt and is part of its length."""
         wanted = self._tokens if tokens is None else tokens
-        uid = uid_of(self._seed, self._cell, number)
+        assert wanted is not None
+        return self._made(self._uid(number, turn), wanted, prefix)
+
+    def given(self, number: int, text: str, *, turn: int = 0) -> Prompt:
+        """A text that is what it is, behind the id that makes it unique."""
+        uid = self._uid(number, turn)
+        whole = f"{uid}\n{text}"
+        return Prompt(uid=uid, text=whole, tokens=self.count(whole))
+
+    def prefix(self, which: int, tokens: int) -> str:
+        """Shared beginning number `which`, of exactly that length by itself."""
+        if (which, tokens) not in self._prefixes:
+            uid = uid_of(self._seed, self._cell, f"prefix/{which}")
+            self._prefixes[which, tokens] = f"{self._made(uid, tokens, '').text}\n"
+        return self._prefixes[which, tokens]
+
+    def count(self, text: str) -> int | None:
+        """Tokens of a text; None where no tokenizer is known."""
+        return None if self._encode is None else len(self._encode(text))
+
+    def _uid(self, number: int, turn: int) -> str:
+        return uid_of(self._seed, self._cell, f"{number}/{turn}" if turn else number)
+
+    def _made(self, uid: str, wanted: int, prefix: str) -> Prompt:
         random_of = random.Random(uid)
         if self._encode is None:
-            return Prompt(uid=uid, text=self._words(uid, random_of, wanted), tokens=None)
+            return Prompt(uid=uid, text=self._words(uid, random_of, wanted, prefix), tokens=None)
         for _ in range(_PLACES):
             piece = self._piece(random_of, wanted)
-            text = self._fitted(f"{uid}\n", piece, wanted)
+            text = self._fitted(f"{prefix}{uid}\n", piece, wanted)
             if text is not None:
                 return Prompt(uid=uid, text=text, tokens=wanted)
         raise RunFailed(
@@ -112,10 +145,11 @@ class PromptMaker:
             keep += wanted - counted
         return None
 
-    def _words(self, uid: str, random_of: random.Random, wanted: int) -> str:
+    def _words(self, uid: str, random_of: random.Random, wanted: int, prefix: str) -> str:
         words = re.findall(r"\w+", self._piece(random_of, wanted))
-        chosen = (words * (1 + wanted // max(1, len(words))))[: wanted - 1]
-        return " ".join([uid, *chosen])
+        begin = [*prefix.split(), uid]
+        chosen = (words * (1 + wanted // max(1, len(words))))[: max(0, wanted - len(begin))]
+        return " ".join([*begin, *chosen])
 
 
 def _encoder(path: Path) -> Callable[[str], list[int]]:
@@ -139,12 +173,19 @@ def _encoder(path: Path) -> Callable[[str], list[int]]:
     return ends
 
 
-class PromptPool:
+class Maker(Protocol[Made_co]):
+    """Makes what belongs to a number."""
+
+    def make(self, number: int, /) -> Made_co:
+        """The same for the same number."""
+
+
+class PromptPool(Generic[Made_co]):
     """Prompts made beforehand; `take` makes one on the spot, and counts it, when none is left."""
 
-    def __init__(self, maker: PromptMaker) -> None:
+    def __init__(self, maker: Maker[Made_co]) -> None:
         self._maker = maker
-        self._ready: deque[Prompt] = deque()
+        self._ready: deque[Made_co] = deque()
         self._numbers = count()  # shared by a filling thread and a late taker; next() is atomic
         self._filled = 0
         self.late = 0
@@ -165,7 +206,7 @@ class PromptPool:
             self._ready.append(self._maker.make(next(self._numbers)))
             self._filled += 1
 
-    def take(self) -> Prompt:
+    def take(self) -> Made_co:
         """One that nobody had before."""
         if self._ready:
             return self._ready.popleft()

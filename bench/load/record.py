@@ -9,6 +9,7 @@ from typing import Any
 
 SCHEMA = 1
 OK = "ok"
+_OPTIONAL = ("part", "conversation", "turn")
 FAILURES = (
     "refused",
     "reset",
@@ -51,7 +52,9 @@ class Record:
     from `output_tokens`, the server's own final count. `sent_ns` is None for a request that
     found no connection, or was "dropped": too many were in flight. In an open loop each arrival
     is a user of its own, `user` its number in the schedule. `coalesced` counts content events that
-    came in the same `recv()` as an earlier one and so share its stamp.
+    came in the same `recv()` as an earlier one and so share its stamp. `part` is the component of a
+    mix that a request was drawn from, `conversation` the id of a conversation's first request and
+    `turn` its place in it, from 1; a line holds them only where they mean something.
     """
 
     id: str
@@ -75,7 +78,14 @@ class Record:
     error: str | None
     server_timings: Mapping[str, Any] | None
     cached_tokens: int | None
+    part: str | None = None
+    conversation: str | None = None
+    turn: int | None = None
 
     def line(self) -> str:
         """Its line in `records.jsonl`, without the line's end."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":"))
+        document = {"schema": SCHEMA, **asdict(self)}
+        for key in _OPTIONAL:
+            if document[key] is None:
+                del document[key]
+        return json.dumps(document, separators=(",", ":"))

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from quantswarm.bench.load.arrivals import TRACE, offsets_ns
+from quantswarm.bench.load.draft import draft_of
+from quantswarm.bench.load.lengths import FEWEST_PROMPT_TOKENS
 from quantswarm.bench.load.plan import SwarmPlan
-from quantswarm.bench.load.scenario import FEWEST_PROMPT_TOKENS
 from quantswarm.bench.load.traces import read_trace
 from quantswarm.models.errors import BadFile, UserMistake
 
@@ -19,12 +20,16 @@ SCHEDULE = "schedule.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """One planned request: its number, its start from the swarm's start, its exact lengths."""
+    """One planned request: its number, its start from the swarm's start, its exact lengths.
+
+    Lengths are None where a data set gives them. Later turns of a conversation are not planned:
+    they follow the answers.
+    """
 
     index: int
     offset_ns: int
-    prompt_tokens: int
-    output_tokens: int
+    prompt_tokens: int | None
+    output_tokens: int | None
 
 
 def schedule_of(plan: SwarmPlan) -> tuple[Arrival, ...]:
@@ -38,17 +43,25 @@ def schedule_of(plan: SwarmPlan) -> tuple[Arrival, ...]:
         offsets = offsets_ns(
             plan.arrivals, warmup_s=plan.warmup, duration_s=plan.duration, seed=plan.seed
         )
-        lengths = (plan.scenario.prompt_tokens, plan.scenario.output_tokens)
-        found = [(offset, *lengths) for offset in offsets]
+        found = [
+            (offset, *draft_of(plan.scenario, seed=plan.seed, number=number).turns[0])
+            for number, offset in enumerate(offsets)
+        ]
     return tuple(
         Arrival(index=index, offset_ns=offset, prompt_tokens=prompt, output_tokens=output)
         for index, (offset, prompt, output) in enumerate(found)
     )
 
 
-def _from_trace(plan: SwarmPlan) -> list[tuple[int, int, int]]:
+def _from_trace(plan: SwarmPlan) -> list[tuple[int, int | None, int | None]]:
     assert plan.arrivals is not None
     assert plan.arrivals.trace is not None
+    if not plan.scenario.is_plain:
+        raise UserMistake(
+            f"trace {plan.arrivals.trace.name} with scenario {plan.scenario.name}",
+            "a trace brings the length of every request, and so does this scenario",
+            next_step="give a scenario without prefixes, turns, mix or data (--scenario default)",
+        )
     span_ns = round((plan.warmup + plan.duration) * 1e9)
     return [
         (e.offset_ns, max(FEWEST_PROMPT_TOKENS, e.prompt_tokens), max(1, e.output_tokens))

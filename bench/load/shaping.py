@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quantswarm.bench.load.http1 import request_bytes
@@ -11,14 +11,26 @@ from quantswarm.bench.load.link import Endpoint
 from quantswarm.bench.load.plan import SwarmPlan
 from quantswarm.bench.load.prompts import Prompt
 from quantswarm.engines.process import key_in
+from quantswarm.engines.registry import engine_named
 
 
-def body_of(plan: SwarmPlan, prompt: str, output_tokens: int | None = None) -> dict[str, Any]:
+def body_of(
+    plan: SwarmPlan,
+    prompt: str,
+    output_tokens: int | None = None,
+    *,
+    api: str | None = None,
+    history: Sequence[Mapping[str, str]] = (),
+) -> dict[str, Any]:
     """OpenAI's fields for one greedy stream with usage, then the engine's pinned ones over them.
 
-    `output_tokens` replaces the scenario's, in a pinned `min_tokens` too.
+    `output_tokens` and `api` are the scenario's where it has but one of each. `history` is what was
+    said before in a conversation.
     """
     wanted = plan.scenario.output_tokens if output_tokens is None else output_tokens
+    assert isinstance(wanted, int), (
+        "a scenario with more than one length needs one for each request"
+    )
     asked: dict[str, Any] = {
         "model": plan.served_name,
         "max_tokens": wanted,
@@ -26,14 +38,13 @@ def body_of(plan: SwarmPlan, prompt: str, output_tokens: int | None = None) -> d
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    if plan.scenario.api == "chat":
-        asked["messages"] = [{"role": "user", "content": prompt}]
+    if (api or plan.scenario.api) == "chat":
+        asked["messages"] = [*history, {"role": "user", "content": prompt}]
     else:
         asked["prompt"] = prompt
-    body = _laid_over(asked, plan.pinned_fields)
-    if output_tokens is not None and "min_tokens" in body:
-        body["min_tokens"] = output_tokens
-    return body
+    if plan.pinned_by is None:
+        return asked
+    return _laid_over(asked, engine_named(plan.pinned_by).pinned_fields(wanted))
 
 
 def _laid_over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,20 +66,27 @@ class Shaper:
         self._key = key_in(plan.api_key_file) if plan.api_key_file is not None else None
         self._plan = plan
         self._host = endpoint.host
-        self._target = endpoint.target(plan.scenario.api)
+        self._endpoint = endpoint
 
-    def payload(self, prompt: Prompt, output_tokens: int | None = None) -> bytes:
-        """Head and body of the request, ready for one `send`."""
-        body = json.dumps(body_of(self._plan, prompt.text, output_tokens)).encode()
+    def payload(
+        self,
+        prompt: Prompt,
+        output_tokens: int | None = None,
+        *,
+        api: str | None = None,
+        history: Sequence[Mapping[str, str]] = (),
+    ) -> bytes:
+        """Head and body of the request, ready for one `send`; see `body_of`."""
+        body = body_of(self._plan, prompt.text, output_tokens, api=api, history=history)
         return request_bytes(
-            self._target,
+            self._endpoint.target(api or self._plan.scenario.api),
             self._host,
-            body,
+            json.dumps(body).encode(),
             keep_alive=self._plan.keeps_alive,
             api_key=self._key,
             request_id=prompt.uid,
         )
 
-    def expected_prompt_tokens(self, prompt: Prompt) -> int | None:
+    def expected_prompt_tokens(self, prompt: Prompt, api: str | None = None) -> int | None:
         """The server's count for this prompt; unknown where a chat template adds to it."""
-        return prompt.tokens if self._plan.scenario.api == "completions" else None
+        return prompt.tokens if (api or self._plan.scenario.api) == "completions" else None

@@ -42,6 +42,9 @@ def encoded(capture: Capture) -> bytes:
         "error": capture.error,
         "expected_prompt_tokens": capture.expected_prompt_tokens,
         "expected_output_tokens": capture.expected_output_tokens,
+        "part": capture.part,
+        "conversation": capture.conversation,
+        "turn": capture.turn,
     }
     text = json.dumps(head).encode()
     raw = b"".join(capture.segments)

@@ -20,15 +20,17 @@ from typing import Any
 
 from quantswarm.bench.atomic import write_text
 from quantswarm.bench.load.desk import Desk
+from quantswarm.bench.load.draft import usual_tokens
 from quantswarm.bench.load.link import endpoint_of, resolved
 from quantswarm.bench.load.open_desk import OpenDesk, PlannedPrompts
 from quantswarm.bench.load.plan import FACTS, SPOOL, SwarmPlan, loads
 from quantswarm.bench.load.priority import go_first
 from quantswarm.bench.load.probe import CpuMeter, LagProbe
 from quantswarm.bench.load.progress import Progress, Teller
-from quantswarm.bench.load.prompts import PromptMaker, PromptPool
+from quantswarm.bench.load.prompts import PromptPool
 from quantswarm.bench.load.schedule import read_schedule
 from quantswarm.bench.load.spool import SpoolWriter
+from quantswarm.bench.load.talk import TalkMaker
 from quantswarm.models.errors import QuantswarmError
 
 _TICK_S = 1.0
@@ -36,16 +38,19 @@ _LEAD_NS = 200_000_000  # for Locust to start, before an open loop's first arriv
 _DRAIN_LOOK_S = 0.02
 _QUICKEST_TOKENS_A_SECOND = 400.0  # of one user, for the number of prompts made beforehand
 _MOST_PROMPTS_BEFORE = 20_000
+_MOST_TOKENS_BEFORE = 3_000_000  # of prompts: some seconds of making them
 _SWITCH_S = 0.0005  # a thread that makes prompts must not hold the interpreter for 5 ms
 
 
 def prompts_before(plan: SwarmPlan) -> int:
     """How many prompts to make before the start: more than any likely server will answer, and
     for an open loop those of the whole plan."""
+    prompt, answer = usual_tokens(plan.scenario, seed=plan.seed)
+    most = min(_MOST_PROMPTS_BEFORE, int(_MOST_TOKENS_BEFORE / prompt))
     if plan.arrivals is not None:
-        return _MOST_PROMPTS_BEFORE
-    a_user = (plan.warmup + plan.duration) * _QUICKEST_TOKENS_A_SECOND / plan.scenario.output_tokens
-    return min(_MOST_PROMPTS_BEFORE, plan.users * (2 + int(a_user)))
+        return most
+    a_user = (plan.warmup + plan.duration) * _QUICKEST_TOKENS_A_SECOND / answer
+    return min(most, plan.users * (2 + int(a_user)))
 
 
 class Timeline:
@@ -195,11 +200,8 @@ def _run(plan: SwarmPlan, descriptor: int) -> None:
     if plan.cores:
         os.sched_setaffinity(0, plan.cores)
     sys.setswitchinterval(_SWITCH_S)
-    maker = PromptMaker(
-        tokens=plan.scenario.prompt_tokens,
-        seed=plan.seed,
-        cell=plan.prompt_space,
-        tokenizer=plan.tokenizer,
+    maker = TalkMaker(
+        plan.scenario, seed=plan.seed, cell=plan.prompt_space, tokenizer=plan.tokenizer
     )
     spool = SpoolWriter(plan.out_dir / SPOOL)
     desk = _desk(plan, maker, spool)
@@ -208,7 +210,7 @@ def _run(plan: SwarmPlan, descriptor: int) -> None:
     write_text(plan.out_dir / FACTS, json.dumps(facts))
 
 
-def _desk(plan: SwarmPlan, maker: PromptMaker, spool: SpoolWriter) -> Desk:
+def _desk(plan: SwarmPlan, maker: TalkMaker, spool: SpoolWriter) -> Desk:
     endpoint = resolved(endpoint_of(plan.base_url))
     if plan.arrivals is None:
         return Desk(plan, endpoint, PromptPool(maker), spool)

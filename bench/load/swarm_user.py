@@ -15,7 +15,8 @@ import locust
 from gevent import Timeout, get_hub, signal_handler, sleep, spawn
 from gevent.pool import Group
 
-from quantswarm.bench.load.capture import Exchange, Order
+from quantswarm.bench.load.capture import Capture, Exchange, Order
+from quantswarm.bench.load.conversation import Conversation, answer_in
 from quantswarm.bench.load.desk import FAILURE_PAUSE_S, Desk, Glance
 from quantswarm.bench.load.open_desk import OpenDesk
 from quantswarm.models.errors import PortInUse
@@ -53,11 +54,16 @@ class SwarmUser(locust.User):  # type: ignore[misc]  # locust ships no types
         try:
             exchange.run()
         finally:
-            seen = self.desk.file(exchange.capture())
+            capture = exchange.capture()
+            seen = self.desk.file(capture)
             self._tell(seen, (time.perf_counter_ns() - begin_ns) / 1e6)
         if seen.failure is not None:
             sleep(FAILURE_PAUSE_S)
-        self._free_ns = time.perf_counter_ns()
+        conversation = self.desk.unfinished(self._number)
+        if conversation is None:
+            self._free_ns = time.perf_counter_ns()
+        else:
+            self._free_ns = _thought_over(conversation, capture)
 
     def _tell(self, seen: Glance, lasted_ms: float) -> None:
         _told(self.environment, self.desk, seen, lasted_ms)
@@ -91,15 +97,39 @@ class Dispatcher(locust.User):  # type: ignore[misc]
         raise locust.exception.StopUser
 
     def _fly(self, order: Order) -> None:
+        """An arrival, and the turns that follow it where it begins a conversation."""
+        following: Order | None = order
+        while following is not None:
+            capture = self._send(following)
+            conversation = self.desk.unfinished(order.user)
+            if conversation is None:
+                return
+            following = self.desk.follow(order.user, _thought_over(conversation, capture))
+
+    def _send(self, order: Order) -> Capture:
         link = self.desk.take_link(order)
         exchange = Exchange(order, link, self.desk.plan.limits)
         try:
             exchange.run()
         finally:
             self.desk.give_link(link)
-            seen = self.desk.file(exchange.capture())
+            capture = exchange.capture()
+            seen = self.desk.file(capture)
             lasted_ms = (time.perf_counter_ns() - order.intended_ns) / 1e6
             _told(self.environment, self.desk, seen, lasted_ms)
+        return capture
+
+
+def _thought_over(conversation: Conversation, capture: Capture) -> int:
+    """Take the answer into the conversation and let the user think; the instant of the next turn.
+
+    That is the answer's end and the think time, or when the answer had been read, if that is later.
+    It is read in a thread, so that no other stream waits for the parsing.
+    """
+    conversation.heard(str(in_thread(lambda: answer_in(capture))))
+    due_ns = max(capture.end_ns + conversation.think_ns, time.perf_counter_ns())
+    _sleep_until(due_ns)
+    return due_ns
 
 
 def _sleep_until(due_ns: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantswarm.bench.judge.answer import offered
+from quantswarm.bench.judge.engine_view import ANSWERS
 from quantswarm.bench.report import numerals
 
 Cell = Mapping[str, Any]
@@ -55,6 +56,14 @@ def _quantile(key: str, metric: str) -> Callable[[Cell], str]:
     return text
 
 
+def _cached(cell: Cell) -> str:
+    """Named where it is not the engine's own count, which is the better one."""
+    if not shown(cell):
+        return numerals.NA
+    share = numerals.share(cell["prefix_hit_rate"])
+    return f"{share} (answers)" if cell.get("prefix_hit_source") == ANSWERS else share
+
+
 COLUMNS: tuple[Column, ...] = (
     Column(key="model", head="model", unit="", text=lambda c: str(c["model"]), numeric=False),
     Column(key="engine", head="engine", unit="", text=lambda c: str(c["engine"]), numeric=False),
@@ -71,7 +80,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(key="ttft_p50_ms", head="TTFT p50", unit="ms", text=_quantile("ttft_p50_ms", "ttft")),
     Column(
-        key="ttft_p95_ms", head="TTFT p95", unit="ms", text=_quantile("ttft_p95_ms", "ttft"), drop=1
+        key="ttft_p95_ms", head="TTFT p95", unit="ms", text=_quantile("ttft_p95_ms", "ttft"), drop=2
     ),
     Column(key="tpot_p50_ms", head="TPOT p50", unit="ms", text=_quantile("tpot_p50_ms", "tpot")),
     Column(
@@ -84,8 +93,8 @@ COLUMNS: tuple[Column, ...] = (
         key="prefix_hit_rate",
         head="cached",
         unit="prompt",
-        text=lambda c: numerals.share(c["prefix_hit_rate"]) if shown(c) else numerals.NA,
-        drop=2,
+        text=_cached,
+        drop=1,
     ),
     Column(
         key="requests", head="sent", unit="", text=lambda c: numerals.whole(c["requests"]), drop=3
@@ -112,11 +121,6 @@ COLUMNS: tuple[Column, ...] = (
 
 
 def columns_for(cells: list[dict[str, Any]]) -> tuple[Column, ...]:
-    """All columns, but the model's where every cell has the same, and the cached share where no
-    engine answered from its cache."""
-    idle = set()
-    if len({cell["model"] for cell in cells}) <= 1:
-        idle.add("model")
-    if not any(cell["prefix_hit_rate"] for cell in cells):
-        idle.add("prefix_hit_rate")
-    return tuple(column for column in COLUMNS if column.key not in idle)
+    """All columns, but the model's where every cell has the same."""
+    same = len({cell["model"] for cell in cells}) <= 1
+    return tuple(column for column in COLUMNS if not (same and column.key == "model"))

@@ -29,7 +29,7 @@ LONGEST_S = 3.0
 def run_faults(case: FaultCase, place: Place) -> CaseResult:
     """Drive the case once; counts and classes do not depend on how busy the host is."""
     with known_server(place) as server:
-        subject = subject_of(server, case.behaviour, OUTPUT_TOKENS, place)
+        subject = subject_of(server, case.behaviour, place)
         plan = plan_for(
             subject,
             scenario=scenario_of(case.name, OUTPUT_TOKENS),

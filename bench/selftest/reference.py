@@ -54,9 +54,8 @@ def drive_reference(plan: SwarmPlan) -> Driven:
 def _orders(plan: SwarmPlan) -> dict[str, Any]:
     """The child's plan; payloads are bytes of ASCII, and go as text."""
     endpoint = endpoint_of(plan.base_url)
-    maker = PromptMaker(
-        tokens=plan.scenario.prompt_tokens, seed=plan.seed, cell=plan.prompt_space, tokenizer=None
-    )
+    asked, answered = _lengths(plan)
+    maker = PromptMaker(tokens=asked, seed=plan.seed, cell=plan.prompt_space, tokenizer=None)
     shaper = Shaper(plan, endpoint)
     prompts = [maker.make(number) for number in range(_most_requests(plan))]
     return {
@@ -66,13 +65,22 @@ def _orders(plan: SwarmPlan) -> dict[str, Any]:
         "warmup_s": plan.warmup,
         "duration_s": plan.duration,
         "drain_s": plan.drain,
-        "output_tokens": plan.scenario.output_tokens,
+        "output_tokens": answered,
         "requests": [[one.uid, shaper.payload(one).decode("latin-1")] for one in prompts],
     }
 
 
+def _lengths(plan: SwarmPlan) -> tuple[int, int]:
+    """The reference asks for one length in and one out."""
+    asked, answered = plan.scenario.prompt_tokens, plan.scenario.output_tokens
+    assert isinstance(asked, int)
+    assert isinstance(answered, int)
+    return asked, answered
+
+
 def _most_requests(plan: SwarmPlan) -> int:
-    a_user = (plan.warmup + plan.duration) * QUICKEST_TOKENS_A_SECOND / plan.scenario.output_tokens
+    answered = _lengths(plan)[1]
+    a_user = (plan.warmup + plan.duration) * QUICKEST_TOKENS_A_SECOND / answered
     return plan.users * (2 + int(a_user))
 
 

@@ -86,7 +86,7 @@ def _pinned(cores: tuple[int, ...]) -> dict[str, str]:
     return {"process_cores": ",".join(map(str, cores))} if cores else {}
 
 
-def subject_of(server: Server, behaviour: str, output_tokens: int, place: Place) -> Subject:
+def subject_of(server: Server, behaviour: str, place: Place) -> Subject:
     """The server under the name that tells it how to behave."""
     return Subject(
         engine=ENGINE,
@@ -94,7 +94,7 @@ def subject_of(server: Server, behaviour: str, output_tokens: int, place: Place)
         model=ENGINE,
         base_url=server.base_url,
         served_name=f"{ENGINE}:{behaviour}",
-        pinned_fields=engine_named(ENGINE).pinned_fields(output_tokens),
+        pinned_by=ENGINE,
         client_cores=place.client_cores,
         facts={"placement": {"server": place.server_cores, "client": place.client_cores}},
         server=server,
@@ -117,7 +117,7 @@ def ledger_of(place: Place, behaviour: str) -> tuple[Entry, ...]:
 def run_harness(case: TimedCase, place: Place) -> Run:
     """The whole harness as for any cell: swarm, sampler, manifest, judge."""
     with known_server(place, first=True) as server:
-        subject = subject_of(server, case.behaviour, case.output_tokens, place)
+        subject = subject_of(server, case.behaviour, place)
         plan = _plan(case, subject, place)
         measure(subject, plan, lambda _: None)
     judged = judge(place.folder)
@@ -137,7 +137,7 @@ def run_harness(case: TimedCase, place: Place) -> Run:
 def run_reference(case: TimedCase, place: Place) -> Run:
     """The bare client."""
     with known_server(place, first=True) as server:
-        subject = subject_of(server, case.behaviour, case.output_tokens, place)
+        subject = subject_of(server, case.behaviour, place)
         driven = drive_reference(_plan(case, subject, place))
     return _reference_run(driven, ledger_of(place, case.behaviour))
 

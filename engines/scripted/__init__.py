@@ -58,6 +58,7 @@ class Scripted(Engine):
     name: ClassVar[str] = "scripted"
     summary: ClassVar[str] = "a server of known latency: the truth that the harness is held against"
     formats: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    options: ClassVar[Mapping[str, str]] = OPTIONS
     gauges: ClassVar[Mapping[str, str]] = {
         "running": "vllm:num_requests_running",
         "waiting": "vllm:num_requests_waiting",

@@ -37,6 +37,11 @@ def quantswarm(words: Sequence[str], home: Path) -> subprocess.CompletedProcess[
         (["serve", "--engine", "scripted", "--quant", "q8_0"], "serves no weights"),
         (["swarm"], "give either --engine"),
         (["swarm", "--engine", "scripted", "--scenario", "chatt"], "Did you mean chat"),
+        (
+            ["swarm", "--engine", "scripted", "--scenario", "rag", "--context", "512"],
+            "1,824 tokens (1,664 of prompts, 160 of answers), and --context gives it 512",
+        ),
+        (["swarm", "--engine", "scripted", "--data", "none.json"], "none.json: cannot be read"),
         (["swarm", "--engine", "scripted", "--users", "0"], "--users 0: not a whole number of 1"),
         (["swarm", "--engine", "scripted", "--duration", "nan"], "--duration nan: not a time"),
         (["swarm", "--engine", "scripted", "--warmup", "-1"], "--warmup -1: not a time"),

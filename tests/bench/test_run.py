@@ -190,3 +190,19 @@ def end_tree(process: subprocess.Popen[Any], tree: list[psutil.Process] | None =
     for child in tree or []:
         if child.is_running():
             child.kill()
+
+
+def test_a_data_set_from_the_command_line_to_the_report(home: Path, tmp_path: Path) -> None:
+    lines = [{"prompt": f"word {'more ' * n}", "output_tokens": n + 2} for n in range(4)]
+    (tmp_path / "asks.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    words = ("swarm", "--engine", "scripted", "--scenario", "smoke", "--data", "asks.jsonl")
+    load = ("--users", "2", "--warmup", "0.2", "--duration", "1", "--out", "run", "--json")
+    done = quantswarm(home, tmp_path, *words, *load)
+    assert done.returncode == 0, done.stderr
+    cell = json.loads(done.stdout)["cells"][0]
+    assert cell["scenario"]["data"] == str(tmp_path / "asks.jsonl")
+    assert (cell["prefix_hit_rate"], cell["prefix_hit_source"]) == (0, "engine's counters")
+    records = records_of(tmp_path / "run" / "cells" / cell["cell"])
+    for record in records:  # the id is a word too
+        assert record["prompt_tokens"] == record["output_tokens"]
+    assert {record["output_tokens"] for record in records} == {2, 3, 4, 5}

@@ -43,10 +43,12 @@ def stub() -> Iterator[Stub]:
         server.server_close()
 
 
-def refused(url: str, tmp_path: Path, key: Path | None = None) -> QuantswarmError:
+def refused(
+    url: str, tmp_path: Path, key: Path | None = None, scenario: str = "smoke"
+) -> QuantswarmError:
     """The error for that URL; nothing may have been written for it."""
     out = tmp_path / "run"
-    load = Load(scenario="smoke", users=1, warmup_s=0.0, duration_s=0.2, out=out)
+    load = Load(scenario=scenario, users=1, warmup_s=0.0, duration_s=0.2, out=out)
     with pytest.raises(QuantswarmError) as caught:
         drive_url(url, None, ServeOptions(api_key_file=key), load, lambda _text: None)
     assert not out.exists()
@@ -76,6 +78,16 @@ def test_a_wrong_key_shows_the_servers_words(stub: Stub, tmp_path: Path) -> None
     assert "401" in error.found
     assert "invalid api key" in error.evidence
     assert "--api-key-file" in error.next_step
+
+
+def test_a_data_set_that_needs_a_tokenizer_is_refused(stub: Stub, tmp_path: Path) -> None:
+    (tmp_path / "asks.json").write_text(
+        '[{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yes"}]}]'
+    )
+    file = tmp_path / "asks.toml"
+    file.write_text('api = "chat"\ndata = "asks.json"\n')
+    error = refused(stub(http(b"{}")), tmp_path, scenario=str(file))
+    assert "no tokenizer is known" in error.found
 
 
 def test_a_missing_key_file_is_named(stub: Stub, tmp_path: Path) -> None:

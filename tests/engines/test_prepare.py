@@ -67,6 +67,41 @@ def test_context_is_the_model_s_or_the_default():
         made("llamacpp", "q8_0", context_tokens=4096)
 
 
+def test_the_longest_request_widens_the_context_and_never_narrows_it():
+    wide = replace(WEIGHTS, context_tokens=32768)
+    assert made("llamacpp", "q8_0", artefact=wide, request_tokens=100).spec.context_tokens == 2048
+    prepared = made("llamacpp", "q8_0", artefact=wide, users=2, request_tokens=5000)
+    assert after(prepared.command.argv, "-c") == "10000"
+    assert "5000 tokens" in prepared.document()["reasons"]["context_tokens"]
+    given = made("llamacpp", "q8_0", artefact=wide, context_tokens=6000, request_tokens=5000)
+    assert given.spec.context_tokens == 6000
+
+
+@pytest.mark.parametrize(
+    ("engine", "quant", "off", "on"),
+    [
+        ("llamacpp", "q8_0", "--no-cache-prompt", None),
+        ("vllm", "fp32", "--no-enable-prefix-caching", "--enable-prefix-caching"),
+    ],
+)
+def test_load_about_prefixes_gets_the_prefix_cache_unless_told_otherwise(engine, quant, off, on):
+    assert off in made(engine, quant).command.argv
+    about_it = made(engine, quant, prefix_cache=True)
+    assert off not in about_it.command.argv
+    assert on is None or on in about_it.command.argv
+    assert about_it.document()["reasons"]["prefix_cache"].startswith("on:")
+    told = made(engine, quant, prefix_cache=True, engine_options={"prefix_cache": "off"})
+    assert off in told.command.argv
+    assert "cache_prompt" not in engine_named(engine).pinned_fields(4)
+
+
+def test_an_engine_without_that_option_is_left_alone():
+    prepared = prepare(
+        engine_named("scripted"), None, None, ServeOptions(prefix_cache=True), host=HOST
+    )
+    assert "prefix_cache" not in prepared.document()["reasons"]
+
+
 def test_layers_without_a_gpu_are_said_aloud():
     prepared = made("llamacpp", "q8_0", gpu_layers="all")
     assert prepared.spec.gpu_layers == 0

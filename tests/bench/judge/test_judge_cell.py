@@ -5,6 +5,7 @@ import pytest
 from made_run import START, Load, S, failed, record, write_cell, write_run
 
 from quantswarm.bench.judge.cell import CellResult, judge
+from quantswarm.bench.judge.summary import cell_as_json
 from quantswarm.models.errors import BadFile
 
 
@@ -164,3 +165,36 @@ def test_a_truncated_last_record_is_a_warning(tmp_path: Path) -> None:
     result = judge(folder)
     assert result.status == "ok"
     assert "truncated-record" in _names(result)
+
+
+def test_a_hit_in_the_cache_is_a_flaw_only_where_nobody_meant_it(tmp_path: Path) -> None:
+    half = Load(changed={"cached_tokens": 64})
+    assert "cached-prompts" in _names(_judged(tmp_path / "a", half))
+    meant = _names(_judged(tmp_path / "b", half, prefix_sharing=True))
+    assert not {"cached-prompts", "prefix-cache-idle"} & meant
+    assert "prefix-cache-idle" in _names(_judged(tmp_path / "c", prefix_sharing=True))
+    silent = Load(changed={"cached_tokens": None})
+    assert "prefix-cache-idle" not in _names(_judged(tmp_path / "d", silent, prefix_sharing=True))
+
+
+def _turn(number: int, turn: int, prompt_tokens: int) -> dict[str, Any]:
+    start = START + 4 * S + number * S
+    where = {"conversation": "r0", "turn": turn, "part": "talk"}
+    return record(number, start, prompt_tokens=prompt_tokens, **where)
+
+
+def test_a_history_that_is_not_kept_is_said(tmp_path: Path) -> None:
+    growing = [_turn(0, 1, 40), _turn(1, 2, 90), _turn(2, 3, 150)]
+    assert "history-not-kept" not in _names(_judged(tmp_path / "a", records=growing))
+    cut = [*growing[:2], _turn(2, 3, 80)]
+    result = _judged(tmp_path / "b", records=cut)
+    assert "1 of 2 later turns" in next(
+        w["seen"] for w in result.warnings if w["name"] == "history-not-kept"
+    )
+
+
+def test_who_says_how_much_came_from_the_cache(tmp_path: Path) -> None:
+    told = cell_as_json(_judged(tmp_path / "a", Load(changed={"cached_tokens": 32})))
+    assert (told["prefix_hit_rate"], told["prefix_hit_source"]) == (0.25, "answers")
+    silent = cell_as_json(_judged(tmp_path / "b", Load(changed={"cached_tokens": None})))
+    assert (silent["prefix_hit_rate"], silent["prefix_hit_source"]) == (None, None)

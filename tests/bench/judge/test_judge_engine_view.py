@@ -116,7 +116,7 @@ def test_an_older_run_has_no_such_view(tmp_path: Path) -> None:
     assert result.engine is None
     cell = cell_as_json(result)
     assert cell["engine_view"] is None
-    assert cell["prefix_hit_rate"] is None
+    assert (cell["prefix_hit_rate"], cell["prefix_hit_source"]) == (0.0, "answers")
 
 
 def test_nothing_but_gaps_is_no_view(tmp_path: Path) -> None:

@@ -134,3 +134,13 @@ def test_shares() -> None:
     assert rate.conn_reused_share(part) == 0.5
     assert rate.cached_share(part) == 0.5
     assert rate.cached_share(_cut(made[1:])) is None
+
+
+def test_later_turns_are_no_arrivals() -> None:
+    talk = [
+        _long(turn, 11 + turn, 4, 10, conversation="r1", turn=turn, part=None) for turn in (1, 2, 3)
+    ]
+    records = [_record(json.dumps(one).encode()) for one in [*talk, _long(9, 15, 4, 10)]]
+    part = cut(records, WINDOW, users=0, open_loop=True)
+    assert rate.offered_rate(part) == pytest.approx(2 / 10)
+    assert rate.achieved_rate(part) == pytest.approx(4 / 10)

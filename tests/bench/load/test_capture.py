@@ -255,15 +255,13 @@ def test_a_body_that_looks_like_the_end_is_not_the_end() -> None:
 
 
 def test_the_body_of_a_request() -> None:
-    plan = plan_for(
-        "http://h/v1",
-        pinned_fields={"ignore_eos": True, "stream_options": {"continuous_usage_stats": True}},
-    )
+    plan = plan_for("http://h/v1", pinned_by="vllm")
     body = body_of(plan, "hi")
     assert body["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
     assert (body["prompt"], body["max_tokens"], body["ignore_eos"]) == ("hi", TOKENS, True)
     chat = body_of(plan_for("http://h/v1", api="chat"), "hi")
     assert chat["messages"] == [{"role": "user", "content": "hi"}]
+    assert "ignore_eos" not in chat
     assert "prompt" not in chat
 
 

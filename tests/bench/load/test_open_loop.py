@@ -164,9 +164,8 @@ def test_a_traces_lengths_are_asked_for(serve: Any, wire: Any, tmp_path: Path) -
     )
     server = serve(wire.good)
     arrivals = {"kind": "trace", "rate": None, "trace": trace}
-    pinned = {"min_tokens": 4}
     out = tmp_path / "out"
-    plan = plan_for(server.base_url, out, arrivals=arrivals, pinned_fields=pinned, warmup_s=0.0)
+    plan = plan_for(server.base_url, out, arrivals=arrivals, pinned_by="vllm", warmup_s=0.0)
     result = drive(plan)
     asked = [(a.body["max_tokens"], a.body["min_tokens"]) for a in server.asked]
     assert asked == [(2, 2), (7, 7), (3, 3)]

@@ -67,3 +67,15 @@ def test_text_from_outside_cannot_break_a_table(summary: dict[str, Any]) -> None
     text = as_markdown(summary | {"cells": cells, "answers": []})
     assert "a \\| b # c \\*d\\* \\<e>" in text
     assert "\n# c" not in text
+
+
+def test_the_cached_share_stands_beside_every_cell_with_its_source(summary: dict[str, Any]) -> None:
+    said = {"prefix_hit_rate": 0.5, "prefix_hit_source": "engine's counters"}
+    cells = [summary["cells"][0] | said, summary["cells"][1] | {"prefix_hit_rate": None}]
+    cells[1]["prefix_hit_source"] = None
+    rows = [row for row in main_table(cells).splitlines() if row.startswith("| llamacpp")]
+    assert "| 50% |" in rows[0]
+    assert "| n/a |" in rows[1]
+    heads = main_table([cells[1]]).splitlines()[0]
+    assert "cached (prompt)" in heads
+    assert "50% (answers)" in main_table(summary["cells"])
