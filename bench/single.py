@@ -118,7 +118,7 @@ def _matrix(variant: Variant, load: Load) -> Matrix:
         name="swarm",
         model=variant.model,
         scenario=load.scenario,
-        users=(load.users,),
+        users=() if load.arrivals else (load.users,),
         variants=(variant,),
         warmup_s=load.warmup_s,
         duration_s=load.duration_s,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from quantswarm.bench.judge.answer import offered
+from quantswarm.bench.compare.entries import offered
 from quantswarm.bench.report import numerals
 
 Cell = Mapping[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from quantswarm.bench.judge.answer import offered
+from quantswarm.bench.compare.entries import offered
 from quantswarm.bench.report import numerals
 
 _TOLD_ISA = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile")

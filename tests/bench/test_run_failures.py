@@ -14,7 +14,7 @@ import pytest
 
 from quantswarm.bench import run as main_job
 from quantswarm.bench.load.plan import SwarmPlan
-from quantswarm.bench.matrix import Matrix, Variant
+from quantswarm.bench.matrix import Cell, Matrix, Variant
 from quantswarm.bench.rundir import status_of, write_manifest
 from quantswarm.bench.subject import Subject
 from quantswarm.engines.prepare import ServeOptions
@@ -41,9 +41,11 @@ class World:
     stopped: list[str] = field(default_factory=list)
     measured: list[tuple[str, int]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    judged: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
-    def serving(self, _job: object, variant: Variant) -> Iterator[Any]:
+    def serving(self, _job: object, cell: Cell) -> Iterator[Any]:
+        variant = cell.variant
         self.started.append(variant.engine)
         if variant.engine in self.start:
             raise self.start[variant.engine]
@@ -76,6 +78,9 @@ class World:
             subject.server.dead = True  # type: ignore[union-attr]
         return "ok"
 
+    def judge(self, folder: Path) -> Any:
+        return SimpleNamespace(status=self.judged.get(folder.name, "ok"))
+
     def go(self, folder: Path, plan: Matrix, *, resume: bool = False) -> dict[str, str | None]:
         run = main_job.run_matrix(
             plan, folder, resume=resume, base=ServeOptions(), say=self.said.append
@@ -89,6 +94,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(main_job, "_serving", made.serving)
     monkeypatch.setattr(main_job, "measure", made.measure)
     monkeypatch.setattr(main_job, "check_pair", lambda _engine, _quant: None)
+    monkeypatch.setattr(main_job, "judge", made.judge)
     return made
 
 
