@@ -124,7 +124,9 @@ def _serving(job: Job, cell: Cell) -> Iterator[Subject]:
         threads=variant.threads or job.base.threads,
         engine_options={**job.base.engine_options, **dict(variant.options)},
     )
-    prepared = prepare(selection.engine, selection.recipe, selection.artefact, options)
+    prepared = prepare(
+        selection.engine, selection.recipe, selection.artefact, options, found=selection.found
+    )
     job.say(
         f"[{job.estimate.number}/{job.estimate.total}] starting {_called(cell)} "
         f"on {variant.model}; about {job.estimate.minutes_left():.0f} min left in all"
@@ -134,6 +136,7 @@ def _serving(job: Job, cell: Cell) -> Iterator[Subject]:
         selection.artefact,
         prepared.spec,
         prepared.flags,
+        found=selection.found,
         log=job.run / "servers" / f"{cell.server}.log",
     ) as server:
         job.estimate.started(variant.engine, server.load_s)

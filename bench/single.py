@@ -50,7 +50,9 @@ def drive_started(
     if options.api_key_file is not None:
         key_in(options.api_key_file)  # refuses a file without a key before anything is built
     selection = select(*names)
-    prepared = prepare(selection.engine, selection.recipe, selection.artefact, options)
+    prepared = prepare(
+        selection.engine, selection.recipe, selection.artefact, options, found=selection.found
+    )
     variant = Variant(engine=selection.engine.name, quant=selection.quant, model=selection.model)
     run = _open(variant, load)
     with running(
@@ -58,6 +60,7 @@ def drive_started(
         selection.artefact,
         prepared.spec,
         prepared.flags,
+        found=selection.found,
         log=run / "servers" / f"{variant.name}.log",
         on_wait=progress,
     ) as server:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quantswarm.engines import hardware, placement
-from quantswarm.engines.base import Command, Engine, ServeSpec
+from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
 from quantswarm.engines.hardware import Host
 from quantswarm.engines.placement import Placement
 from quantswarm.engines.readiness import free_port
@@ -74,11 +74,12 @@ def prepare(
     *,
     host: Host | None = None,
     device: str | None = None,
+    found: Availability | None = None,
 ) -> Prepared:
     """Decide placement, device, context and slots, and ask the engine for its command.
 
     `recipe` and `artefact` are None for an engine without weights. `host` and `device` ("cpu" or
-    "cuda") default to this machine and to what the engine's probe says.
+    "cuda") default to this machine and to what the engine's probe says, or said (`found`).
     """
     machine = host or hardware.host()
     flags = flags_for(engine, recipe) if recipe is not None else ()
@@ -94,7 +95,7 @@ def prepare(
     )
     reasons: dict[str, str] = {}
     warnings: list[Mapping[str, str]] = []
-    chosen, reasons["device"] = _device(engine, machine, device)
+    chosen, reasons["device"] = _device(engine, machine, device, found)
     layers = _gpu_layers(options.gpu_layers, chosen, machine, reasons, warnings)
     users = options.users or DEFAULT_USERS
     reasons["slots"] = (
@@ -128,12 +129,14 @@ def prepare(
     )
 
 
-def _device(engine: Engine, host: Host, given: str | None) -> tuple[str, str]:
+def _device(
+    engine: Engine, host: Host, given: str | None, found: Availability | None
+) -> tuple[str, str]:
     if given is not None:
         return given, "given"
     if not host.gpus:
         return "cpu", f"no GPU: {host.no_gpu_reason}"
-    built_for = engine.probe().device
+    built_for = (found or engine.probe()).device
     if built_for == "cuda":
         return "cuda", f"{host.gpus[0].name} is present and the engine is built for it"
     return "cpu", f"{host.gpus[0].name} is present, but the installed engine is built for the CPU"

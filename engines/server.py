@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from quantswarm.engines.base import Command, Engine, ServeSpec
+from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
 from quantswarm.engines.diagnosis import death
 from quantswarm.engines.placement import parse_cores
 from quantswarm.engines.prepare import Prepared
@@ -75,14 +75,15 @@ def running(
     timeout_s: float | None = None,
     on_wait: OnWait | None = None,
     grace_s: float = 10.0,
+    found: Availability | None = None,
 ) -> Iterator[Server]:
     """Start the server, yield it once it has generated a token, stop its whole tree at the end.
 
-    `timeout_s` bounds the start (default: the engine's own). The tree also ends when this process
+    `timeout_s` bounds the start (default: the engine's own). `found` is what a probe just said. The tree also ends when this process
     is killed. Raises `NotAvailable`, `BadFile`, `PortInUse`, `ServerDied`, `ServerNotReady`,
     `NoSpace`.
     """
-    available = engine.probe()
+    available = found or engine.probe()
     if not available.available:
         raise NotAvailable(
             f"engine {engine.name}", available.reason, next_step=available.cure or "make doctor"

@@ -71,12 +71,12 @@ def block_length(values: Sequence[float]) -> int:
     import numpy as np
 
     series = np.asarray(values, dtype=float)
-    n = len(series)
+    n = len(values)
     centred = series - series.mean()
-    power = float(centred @ centred)
+    power = float((centred**2).sum())
     if power <= 0:
         return 1
-    first = float(centred[1:] @ centred[:-1]) / power
+    first = float((centred[1:] * centred[:-1]).sum()) / power
     first = min(first + (1 + 3 * first) / n, STRONGEST)
     if first <= 0:
         return 1

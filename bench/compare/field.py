@@ -50,11 +50,17 @@ class Field:
         """variant / baseline; None where one of them has no number to compare."""
         key = (variant, baseline, load, measure.key)
         if key not in self._ratios:
-            one, other = self.group(variant, load), self.group(baseline, load)
-            both = one is not None and other is not None
-            found = ratio(one, other, measure, self.floor(load, measure)) if both else None
-            self._ratios[key] = found
+            self._ratios[key] = self._ratio(
+                self.group(variant, load), self.group(baseline, load), load, measure
+            )
         return self._ratios[key]
+
+    def _ratio(
+        self, one: Group | None, other: Group | None, load: Load, measure: Measure
+    ) -> Ratio | None:
+        if one is None or other is None:
+            return None
+        return ratio(one, other, measure, self.floor(load, measure))
 
     def against(
         self, baseline: str, measures: Iterable[Measure] = MEASURES

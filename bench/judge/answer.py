@@ -68,6 +68,7 @@ def _answer(
     return {
         "model": model,
         "users": users,
+        "load": load or _users(users),
         "best": best.cell["cell"] if best else None,
         "baseline": baseline.cell["cell"] if baseline else None,
         "ratio": ratio,
@@ -109,7 +110,11 @@ def _tied(
 
 
 def _at(users: int, load: str) -> str:
-    return f"At {load}" if load else f"At {users} user{'' if users == 1 else 's'}"
+    return f"At {load or _users(users)}"
+
+
+def _users(users: int) -> str:
+    return f"{users} user{'' if users == 1 else 's'}"
 
 
 def _sentence(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from quantswarm.bench.compare.document import comparison_as_json, groups_as_json
 from quantswarm.bench.compare.entries import run_of, sound, variant_of
 from quantswarm.bench.compare.field import Field
 from quantswarm.bench.judge.answer import answers
+from quantswarm.bench.judge.blocks import Blocks
 from quantswarm.bench.judge.cell import CellResult, judge, unmeasured
 from quantswarm.bench.judge.manifest import Manifest, read_manifest, read_object
 from quantswarm.bench.judge.percentile import Distribution
@@ -49,17 +50,8 @@ def summarise(run_dir: Path) -> dict[str, Any]:
     A cell whose files are not what they should be is "invalid" and says why; the others stand.
     Raises BadFile when the directory holds no cells.
     """
-    results = _results(run_dir)
-    if not results:
-        raise BadFile(
-            f"run directory {run_dir}",
-            "it holds no cells" if run_dir.is_dir() else "no such directory",
-            evidence="A run directory has a folder 'cells' with one folder a cell.",
-            next_step="give the directory that quantswarm bench printed",
-        )
-    run = read_object(run_dir / "run.json") if (run_dir / "run.json").exists() else {}
-    cells = sorted((cell_as_json(result) for result in results), key=_order)
-    field = field_of(cells, results)
+    run, cells, blocks = _judged(run_dir)
+    field = Field(run_of(cell, blocks[cell["cell"]]) for cell in cells if sound(cell))
     return {
         "schema": SCHEMA,
         "run": str(run_dir),
@@ -75,10 +67,35 @@ def summarise(run_dir: Path) -> dict[str, Any]:
     }
 
 
-def field_of(cells: Sequence[Mapping[str, Any]], results: Iterable[CellResult]) -> Field:
-    """The sound cells of a run, ready to be compared."""
-    blocks = {result.name: result.blocks for result in results}
-    return Field(run_of(cell, blocks[cell["cell"]]) for cell in cells if sound(cell))
+def judged_cells(
+    run_dir: Path,
+) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Blocks | None]]:
+    """What comparing runs needs of one: its id, host and baseline; its cells; their blocks."""
+    run, cells, blocks = _judged(run_dir)
+    matrix = run.get("matrix")
+    facts = {
+        "run_id": run.get("run_id") or run_dir.name,
+        "host": run.get("host") or _first(cells, "host"),
+        "baseline": (matrix or {}).get("baseline") or _first_variant(matrix, cells),
+    }
+    return facts, cells, blocks
+
+
+def _judged(
+    run_dir: Path,
+) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Blocks | None]]:
+    """`run.json`, every cell in the order of reports, and each one's blocks by its name."""
+    results = _results(run_dir)
+    if not results:
+        raise BadFile(
+            f"run directory {run_dir}",
+            "it holds no cells" if run_dir.is_dir() else "no such directory",
+            evidence="A run directory has a folder 'cells' with one folder a cell.",
+            next_step="give the directory that quantswarm bench printed",
+        )
+    run = read_object(run_dir / "run.json") if (run_dir / "run.json").exists() else {}
+    cells = sorted((cell_as_json(result) for result in results), key=_order)
+    return run, cells, {result.name: result.blocks for result in results}
 
 
 def _comparison(
