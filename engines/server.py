@@ -74,14 +74,13 @@ def running(
     log: Path,
     timeout_s: float | None = None,
     on_wait: OnWait | None = None,
-    grace_s: float = 10.0,
     found: Availability | None = None,
 ) -> Iterator[Server]:
     """Start the server, yield it once it has generated a token, stop its whole tree at the end.
 
-    `timeout_s` bounds the start (default: the engine's own). `found` is what a probe just said. The tree also ends when this process
-    is killed. Raises `NotAvailable`, `BadFile`, `PortInUse`, `ServerDied`, `ServerNotReady`,
-    `NoSpace`.
+    `timeout_s` bounds the start (default: the engine's own). `found` is what a probe just said.
+    The tree also ends when this process is killed. Raises `NotAvailable`, `BadFile`, `PortInUse`,
+    `ServerDied`, `ServerNotReady`, `NoSpace`.
     """
     available = found or engine.probe()
     if not available.available:
@@ -115,7 +114,7 @@ def running(
                 os.sched_setaffinity(process.pid, spec.cores)  # of that pid's main thread only
         yield server
     finally:
-        process.stop(grace_s)
+        process.stop()
 
 
 def snippet(server: Server, api_key_file: Path | None = None) -> str:

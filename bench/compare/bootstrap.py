@@ -80,7 +80,7 @@ def block_length(values: Sequence[float]) -> int:
     first = min(first + (1 + 3 * first) / n, STRONGEST)
     if first <= 0:
         return 1
-    length = (1.5 * n) ** (1 / 3) * (2 * first / (1 - first * first)) ** (2 / 3)
+    length: float = (1.5 * n) ** (1 / 3) * (2 * first / (1 - first * first)) ** (2 / 3)
     return max(1, min(math.ceil(length), n // FEWEST_BLOCKS))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -179,3 +180,47 @@ def test_the_estimate_counts_every_cell_once(world: World, tmp_path: Path) -> No
     world.go(tmp_path / "r", matrix(A, B))
     assert any(text.startswith("[3/4] llamacpp-none-u1") for text in world.said)
     assert any(text.startswith("[4/4] llamacpp-none-u2") for text in world.said)
+
+
+def test_rounds_are_interleaved_and_every_server_is_started_anew(
+    world: World, tmp_path: Path
+) -> None:
+    plan = dataclasses.replace(matrix(A, B, users=(1,)), rounds=2)
+    states = world.go(tmp_path / "r", plan)
+    assert world.started == world.stopped == ["scripted", "llamacpp", "llamacpp", "scripted"]
+    assert list(states) == [
+        "scripted-none-u1",
+        "llamacpp-none-u1",
+        "llamacpp-none-u1-round2",
+        "scripted-none-u1-round2",
+    ]
+    assert set(states.values()) == {"ok"}
+
+
+def test_resume_with_rounds_measures_the_missing_round_only(world: World, tmp_path: Path) -> None:
+    plan = dataclasses.replace(matrix(A, B, users=(1,)), rounds=2)
+    world.go(tmp_path / "r", plan)
+    (tmp_path / "r/cells/llamacpp-none-u1-round2/manifest.json").unlink()
+    world.started.clear()
+    assert set(world.go(tmp_path / "r", plan, resume=True).values()) == {"ok"}
+    assert world.started == ["llamacpp"]
+
+
+@pytest.mark.parametrize("status", ["invalid", "failed"])
+def test_resume_measures_again_what_judging_throws_out(
+    world: World, tmp_path: Path, status: str
+) -> None:
+    """The swarm was content, and the records are not: its exit code must be curable."""
+    world.go(tmp_path / "r", matrix(A))
+    world.judged["scripted-none-u2"] = status
+    world.measured.clear()
+    world.go(tmp_path / "r", matrix(A), resume=True)
+    assert world.measured == [("scripted", 2)]
+
+
+def test_a_failed_cell_keeps_its_place_in_the_matrix(world: World, tmp_path: Path) -> None:
+    world.start["scripted"] = LACKING
+    world.go(tmp_path / "r", dataclasses.replace(matrix(A, users=(1,)), rounds=2))
+    text = (tmp_path / "r/cells/scripted-none-u1-round2/manifest.json").read_text()
+    facts = json.loads(text)
+    assert (facts["variant"], facts["round"], facts["block"]) == ("scripted-none", 2, 2)
