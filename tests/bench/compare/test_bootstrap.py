@@ -49,8 +49,8 @@ def test_blocks_grow_with_the_autocorrelation_and_never_under_a_second() -> None
 def test_a_median_is_resampled_with_its_requests() -> None:
     """Of n independent samples the median's error is about 1.25 s / √n."""
     chance = random.Random(5)
-    blocks = [run(chance, sd=0.0, phi=0.0, seconds=100).blocks for _ in range(2)]
-    found = within(*blocks, TTFT)
+    one, other = (run(chance, sd=0.0, phi=0.0, seconds=100).blocks for _ in range(2))
+    found = within(one, other, TTFT)
     assert found is not None
     expected = math.sqrt(2) * 1.253 * 0.1 / math.sqrt(800)
     assert found.error == pytest.approx(expected, rel=0.35)
