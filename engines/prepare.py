@@ -117,8 +117,9 @@ def prepare(
         options={**_facts(artefact, placed), **options.engine_options},
         reasons=reasons,
     )
-    quant = recipe.name if recipe else None
-    for name, seen, cause, advice in engine.warnings(machine, quant, spec):
+    for name, seen, cause, advice in engine.warnings(
+        machine, recipe.name if recipe else None, spec
+    ):
         warnings.append({"name": name, "seen": seen, "cause": cause, "advice": advice})
     return Prepared(
         spec=spec,
