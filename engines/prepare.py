@@ -117,10 +117,7 @@ def prepare(
         options={**_facts(artefact, placed), **options.engine_options},
         reasons=reasons,
     )
-    for name, seen, cause, advice in engine.warnings(
-        machine, recipe.name if recipe else None, spec
-    ):
-        warnings.append({"name": name, "seen": seen, "cause": cause, "advice": advice})
+    warnings += _told(engine, machine, recipe, spec)
     return Prepared(
         spec=spec,
         flags=flags,
@@ -128,6 +125,14 @@ def prepare(
         placement=placed,
         warnings=tuple(warnings),
     )
+
+
+def _told(
+    engine: Engine, host: Host, recipe: Recipe | None, spec: ServeSpec
+) -> list[Mapping[str, str]]:
+    """The engine's own warnings, as manifests store them."""
+    found = engine.warnings(host, recipe.name if recipe else None, spec)
+    return [dict(zip(("name", "seen", "cause", "advice"), one, strict=True)) for one in found]
 
 
 def _device(
