@@ -8,7 +8,7 @@ PORT       ?=#   where make serve listens, on loopback
 USERS      ?=#   concurrent users of make swarm
 RATE       ?=#   requests a second offered (open loop), in place of USERS (closed loop)
 DURATION   ?=#   seconds of the measured window
-OUT        ?=#   run folder to write; for report, the one to read
+OUT        ?=#   run folder to write; for report, the one to read; for compare, some
 MATRIX     ?=#   matrix file of make bench
 GPU_LAYERS ?=#   all, or a number: layers to put on the GPU
 ARGS       ?=#   anything else, passed on as it stands
@@ -17,7 +17,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup bench serve swarm test test-fast lint format doctor report selftest engines tiny clean
+.PHONY: help setup bench serve swarm test test-fast lint format doctor report compare selftest engines tiny clean
 
 # In a recipe, $(call flag,--users,$(USERS)) is "--users 8", or nothing when USERS is empty.
 # There is no shell syntax in the recipes: make then starts the command itself, and a signal to
@@ -48,6 +48,9 @@ swarm: setup ## one cell: load against one server
 
 report: setup ## judge the run in OUT again, from its raw records
 	@$(quantswarm) report $(OUT) $(ARGS)
+
+compare: setup ## variants of the runs in OUT="dir dir" against each other
+	@$(quantswarm) compare $(OUT) $(ARGS)
 
 selftest: setup ## the harness against a server of known latency, in three minutes
 	@$(quantswarm) selftest $(ARGS)

@@ -18,7 +18,7 @@ from types import FrameType, ModuleType
 from quantswarm.models.errors import BadFile, NoSpace, QuantswarmError
 
 COMMANDS = (
-    *("serve", "swarm", "bench", "report", "selftest"),
+    *("serve", "swarm", "bench", "report", "compare", "selftest"),
     *("engines", "models", "quants", "doctor"),
 )
 INTERRUPTED = 130

@@ -36,6 +36,6 @@ class Estimate:
 
     def minutes_left(self) -> float:
         """For the cells not finished, their servers' starts included."""
-        variants = dict.fromkeys(cell.variant for cell in self._left)
-        starts = sum(self._start_s.get(variant.engine, FIRST_GUESS_S) for variant in variants)
+        servers = dict.fromkeys((cell.round, cell.variant) for cell in self._left)
+        starts = sum(self._start_s.get(variant.engine, FIRST_GUESS_S) for _, variant in servers)
         return (starts + self._cell_s * len(self._left)) / 60

@@ -11,7 +11,8 @@ from typing import Any
 
 from quantswarm.bench import config_file
 from quantswarm.bench.load.arrivals import Arrivals
-from quantswarm.models.errors import BadFile
+from quantswarm.bench.open_loads import arrivals_in, at_rates, rates_in
+from quantswarm.models.errors import BadFile, UnknownName
 
 FOLDER = Path(__file__).parent / "matrices"
 
@@ -21,6 +22,8 @@ class Variant:
     """One server to start. `gpu_layers` is a number, `all`, or None for the engine's own choice.
 
     `eager` None leaves vLLM's graph compilation to the matrix's default, which is vLLM's own.
+    `options` are the engine's own, as `--option` gives them. `label` sets apart variants that
+    engine and quantization do not.
     """
 
     engine: str
@@ -29,27 +32,47 @@ class Variant:
     gpu_layers: str | None = None
     eager: bool = False
     threads: int | None = None
+    label: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
-        return f"{self.engine}-{self.quant}"
+        """What people call it, e.g. as `baseline`; with the model it is unique in a matrix."""
+        offload = "" if self.gpu_layers is None else f"-ngl_{self.gpu_layers}"
+        return self.label or f"{self.engine}-{self.quant}{offload}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One variant under one load; `name` is its folder. `users` is 0 where arrivals are given."""
+    """One variant under one load in one round; `name` is its folder.
+
+    `users` is 0 where arrivals are given. `block` counts the servers of a run in the order they
+    are started, from 1; `seed` is the round's, so that all its cells follow the same plan.
+    """
 
     variant: Variant
     users: int
     name: str
     arrivals: Arrivals | None = None
+    round: int = 1
+    block: int = 1
+    seed: int = 0
+
+    @property
+    def server(self) -> str:
+        """The name of its server's log: one server serves all loads of a variant in a round."""
+        again = "" if self.round == 1 else f"-round{self.round}"
+        return f"{_stem(self.variant)}{again}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """Variants × users under one scenario. Durations in seconds; None takes the scenario's.
+    """Variants × loads under one scenario, `rounds` times. Durations in seconds; None takes the
+    scenario's.
 
-    `arrivals` replaces the users by one open loop; `users` is then the server's places only.
+    Loads are numbers of users (closed loops) and open loops: `arrivals` at each of `rates`, or as
+    they are. `slots` is how many requests at once a server makes room for; None: as many as the
+    most users, or the default. `baseline` is a variant's name that the others are compared with.
     """
 
     name: str
@@ -61,35 +84,77 @@ class Matrix:
     duration_s: float | None = None
     seed: int = 0
     arrivals: Arrivals | None = None
+    rates: tuple[float, ...] = ()
+    rounds: int = 1
+    slots: int | None = None
+    baseline: str | None = None
+
+    @property
+    def places(self) -> int | None:
+        """Requests at once that a server must hold; None leaves it to the default."""
+        return self.slots or max(self.users, default=None)
 
     def cells(self) -> tuple[Cell, ...]:
-        """In the order they run: one server after another, each from few users to many."""
-        if self.arrivals is not None:
-            return tuple(self._open_cell(variant, self.arrivals) for variant in self.variants)
+        """In the order they run: one server after another, each from few users to many.
+
+        Every second round goes backwards (A B, B A), so that what drifts with time falls on all
+        variants alike.
+        """
         return tuple(
-            Cell(variant=variant, users=users, name=self._cell_name(variant, f"u{users}"))
-            for variant in self.variants
-            for users in sorted(self.users)
+            self._cell(variant, load, number, (number - 1) * len(self.variants) + place)
+            for number in range(1, self.rounds + 1)
+            for place, variant in enumerate(self._in_round(number), start=1)
+            for load in self._loads()
         )
 
-    def _open_cell(self, variant: Variant, arrivals: Arrivals) -> Cell:
-        load = f"r{arrivals.rate:g}" if arrivals.rate is not None else arrivals.kind
-        return Cell(
-            variant=variant, users=0, name=self._cell_name(variant, load), arrivals=arrivals
-        )
+    def _in_round(self, number: int) -> tuple[Variant, ...]:
+        return self.variants if number % 2 else self.variants[::-1]
 
-    def _cell_name(self, variant: Variant, load: str) -> str:
+    def _loads(self) -> tuple[int | Arrivals, ...]:
+        return (*sorted(self.users), *at_rates(self.arrivals, self.rates))
+
+    def _cell(self, variant: Variant, load: int | Arrivals, number: int, block: int) -> Cell:
+        again = "" if number == 1 else f"-round{number}"
         model = "" if variant.model == self.model else "-" + _slug(variant.model)
-        offload = "" if variant.gpu_layers is None else f"-ngl_{variant.gpu_layers}"
-        return f"{variant.name}{model}{offload}-{load}"
+        return Cell(
+            variant=variant,
+            users=load if isinstance(load, int) else 0,
+            name=f"{_stem(variant, model)}-{_load_name(load)}{again}",
+            arrivals=None if isinstance(load, int) else load,
+            round=number,
+            block=block,
+            seed=self.seed + number - 1,
+        )
 
     def digest(self) -> str:
-        """Changes whenever anything in the matrix does; a resumed run must have the same."""
-        fields = asdict(self)
-        if self.arrivals is None:
-            del fields["arrivals"]
-        text = json.dumps(fields, sort_keys=True, default=str)
+        """Changes whenever anything measured does; a resumed run must have the same."""
+        facts = {key: value for key, value in asdict(self).items() if key != "baseline"}
+        _leave_out_defaults(facts, Matrix, ("arrivals", "rates", "rounds", "slots"))
+        for variant in facts["variants"]:
+            _leave_out_defaults(variant, Variant, ("label", "options"))
+        text = json.dumps(facts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _leave_out_defaults(
+    facts: dict[str, Any], kind: type[Matrix | Variant], keys: tuple[str, ...]
+) -> None:
+    """Keys added later do not change the digest of a matrix that does not use them."""
+    for entry in fields(kind):
+        if entry.name in keys and facts[entry.name] == entry.default:
+            del facts[entry.name]
+
+
+def _stem(variant: Variant, model: str = "") -> str:
+    label = "" if variant.label is None else "-" + _slug(variant.label)
+    offload = "" if variant.gpu_layers is None else f"-ngl_{variant.gpu_layers}"
+    return f"{variant.engine}-{variant.quant}{label}{model}{offload}"
+
+
+def _load_name(load: int | Arrivals) -> str:
+    if isinstance(load, int):
+        return f"u{load}"
+    return load.kind if load.rate is None else f"r{load.rate:g}"
 
 
 def matrix_named(name: str) -> Matrix:
@@ -104,22 +169,29 @@ def read_matrix(path: Path) -> Matrix:
 
 def matrix_from(document: Mapping[str, Any], path: Path) -> Matrix:
     """A matrix from its parsed document; `path` serves messages only."""
-    allowed = {*_names_of(Matrix) - {"variants", "arrivals"}, "variant"}
-    config_file.check_keys(document, allowed, path)
-    for key in ("model", "scenario", "users", "variant"):
+    config_file.check_keys(document, {*_names_of(Matrix) - {"variants"}, "variant"}, path)
+    for key in ("model", "scenario", "variant"):
         if not document.get(key):
             raise _wrong(path, f"{key!r} is missing or empty")
-    model = str(document["model"])
+    model, rates = str(document["model"]), rates_in(document, path)
+    slots = document.get("slots")
     matrix = Matrix(
         name=_slug(str(document.get("name", path.stem)), "._-"),
         model=model,
         scenario=str(document["scenario"]),
-        users=_users(document["users"], path),
+        users=_users(document.get("users", []), path),
         variants=_variants(document["variant"], model, path),
         warmup_s=_seconds(document, "warmup_s", path, zero=True),
         duration_s=_seconds(document, "duration_s", path),
         seed=_whole(document.get("seed", 0), "seed", path, least=None),
+        arrivals=arrivals_in(document, rates, path),
+        rates=rates,
+        rounds=_whole(document.get("rounds", 1), "rounds", path, least=1),
+        slots=None if slots is None else _whole(slots, "slots", path, least=1),
+        baseline=None if "baseline" not in document else str(document["baseline"]),
     )
+    if not matrix.users and matrix.arrivals is None:
+        raise _wrong(path, "'users' is missing or empty, and there are no 'rates'")
     _check_distinct(matrix, path)
     return matrix
 
@@ -134,7 +206,7 @@ def _variant(entry: Mapping[str, Any], model: str, path: Path) -> Variant:
     config_file.check_keys(entry, _names_of(Variant), path)
     if "engine" not in entry or "quant" not in entry:
         raise _wrong(path, f"a variant needs engine and quant: {dict(entry)}")
-    layers, threads = entry.get("gpu_layers"), entry.get("threads")
+    layers, threads, label = entry.get("gpu_layers"), entry.get("threads"), entry.get("label")
     if not isinstance(entry.get("eager", False), bool):
         raise _wrong(path, f"eager must be true or false, found {entry['eager']!r}")
     return Variant(
@@ -144,7 +216,15 @@ def _variant(entry: Mapping[str, Any], model: str, path: Path) -> Variant:
         gpu_layers=None if layers is None else str(layers),
         eager=entry.get("eager", False),
         threads=None if threads is None else _whole(threads, "threads", path, least=1),
+        label=None if label is None else str(label),
+        options=_options(entry.get("options", {}), path),
     )
+
+
+def _options(value: object, path: Path) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, dict) or any(isinstance(v, dict | list) for v in value.values()):
+        raise _wrong(path, f'options must be like {{ key = "value" }}, found {value!r}')
+    return tuple((str(key), str(option)) for key, option in value.items())
 
 
 def _users(value: object, path: Path) -> tuple[int, ...]:
@@ -182,9 +262,14 @@ def _names_of(kind: type[Matrix | Variant]) -> set[str]:
 
 def _check_distinct(matrix: Matrix, path: Path) -> None:
     names = [cell.name for cell in matrix.cells()]
+    called = [(variant.name, variant.model) for variant in matrix.variants]
     twice = sorted({name for name in names if names.count(name) > 1})
+    twice = twice or sorted({name for name, _ in called if called.count((name, _)) > 1})
     if twice:
-        raise _wrong(path, f"the same cell twice: {', '.join(twice)}")
+        raise _wrong(path, f"the same cell twice: {', '.join(twice)}; set them apart by label")
+    known = [variant.name for variant in matrix.variants]
+    if matrix.baseline is not None and matrix.baseline not in known:
+        raise UnknownName(f"baseline in {path}", matrix.baseline, known, next_step="mend the file")
 
 
 def _slug(text: str, kept: str = "._") -> str:

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from quantswarm.bench.cell import failed, measure, plan_for
 from quantswarm.bench.estimate import Estimate
+from quantswarm.bench.judge.cell import judge
 from quantswarm.bench.load.scenario import Scenario, scenario_named
-from quantswarm.bench.matrix import Cell, Matrix, Variant
+from quantswarm.bench.matrix import Cell, Matrix
 from quantswarm.bench.rundir import (
-    FINISHED,
     cell_folder,
     fresh_cell,
     open_run,
@@ -29,7 +30,7 @@ from quantswarm.engines import hardware
 from quantswarm.engines.prepare import ServeOptions, prepare
 from quantswarm.engines.process import key_in
 from quantswarm.engines.server import running
-from quantswarm.models.errors import QuantswarmError
+from quantswarm.models.errors import BadFile, QuantswarmError
 
 Say = Callable[[str], None]
 
@@ -49,7 +50,7 @@ class Job:
 def run_matrix(
     matrix: Matrix, out: Path | None, *, resume: bool, base: ServeOptions, say: Say
 ) -> Path:
-    """Measure every cell that has no result yet; returns the run directory.
+    """Measure every cell that has no valid result yet; returns the run directory.
 
     Names and pairs are checked for all variants before anything starts. An engine that cannot run
     here, a server that dies or a swarm that fails makes a failed cell with its reason.
@@ -60,7 +61,7 @@ def run_matrix(
     for variant in matrix.variants:
         check_pair(variant.engine, variant.quant)
     run = open_run(matrix, out, resume=resume, host=hardware.host().as_dict())
-    missing = [cell for cell in matrix.cells() if status_of(run, cell.name) not in FINISHED]
+    missing = [cell for cell in matrix.cells() if not _is_sound(run, cell)]
     job = Job(
         matrix=matrix,
         scenario=scenario,
@@ -70,9 +71,19 @@ def run_matrix(
         say=say,
     )
     say(f"run {run}: {len(missing)} of {len(matrix.cells())} cells to measure")
-    for _, cells in groupby(missing, key=lambda cell: cell.variant):
+    for _, cells in groupby(missing, key=lambda cell: cell.block):
         _measure_variant(job, tuple(cells))
     return run
+
+
+def _is_sound(run: Path, cell: Cell) -> bool:
+    """Whether a cell need not be measured again: its raw records are judged, as a report does."""
+    if status_of(run, cell.name) != "ok":
+        return False
+    try:
+        return judge(cell_folder(run, cell.name)).status == "ok"
+    except BadFile:
+        return False
 
 
 def _measure_variant(job: Job, cells: Sequence[Cell]) -> None:
@@ -85,7 +96,7 @@ def _measure_variant(job: Job, cells: Sequence[Cell]) -> None:
         begun = False
         cell = left[0]
         try:
-            with _serving(job, cell.variant) as subject:
+            with _serving(job, cell) as subject:
                 while left:
                     cell, begun = left[0], True
                     _measure_cell(job, cell, subject)
@@ -100,21 +111,25 @@ def _measure_variant(job: Job, cells: Sequence[Cell]) -> None:
 
 
 @contextmanager
-def _serving(job: Job, variant: Variant) -> Iterator[Subject]:
+def _serving(job: Job, cell: Cell) -> Iterator[Subject]:
     """Weights built or found, a server started, the subject to drive."""
+    variant = cell.variant
     selection = select(variant.engine, variant.quant, variant.model)
     options = dataclasses.replace(
         job.base,
         port=0,
-        users=max(job.matrix.users),
+        users=job.matrix.places,
         gpu_layers=variant.gpu_layers or job.base.gpu_layers,
         eager=variant.eager or job.base.eager,
         threads=variant.threads or job.base.threads,
+        engine_options={**job.base.engine_options, **dict(variant.options)},
     )
     options = fitted(options, job.scenario, selection.artefact, seed=job.matrix.seed)
-    prepared = prepare(selection.engine, selection.recipe, selection.artefact, options)
+    prepared = prepare(
+        selection.engine, selection.recipe, selection.artefact, options, found=selection.found
+    )
     job.say(
-        f"[{job.estimate.number}/{job.estimate.total}] starting {variant.engine} {variant.quant} "
+        f"[{job.estimate.number}/{job.estimate.total}] starting {_called(cell)} "
         f"on {variant.model}; about {job.estimate.minutes_left():.0f} min left in all"
     )
     with running(
@@ -122,10 +137,31 @@ def _serving(job: Job, variant: Variant) -> Iterator[Subject]:
         selection.artefact,
         prepared.spec,
         prepared.flags,
-        log=job.run / "servers" / f"{variant.name}.log",
+        found=selection.found,
+        log=job.run / "servers" / f"{cell.server}.log",
     ) as server:
         job.estimate.started(variant.engine, server.load_s)
-        yield served(selection, prepared, server)
+        subject = served(selection, prepared, server)
+        yield dataclasses.replace(subject, facts={**subject.facts, **_place(cell)})
+
+
+def _called(cell: Cell) -> str:
+    """Engine and quantization, and label and round where there is more to say."""
+    variant = cell.variant
+    label = f" ({variant.label})" if variant.label else ""
+    again = f" for round {cell.round}" if cell.round > 1 else ""
+    return f"{variant.engine} {variant.quant}{label}{again}"
+
+
+def _place(cell: Cell) -> dict[str, Any]:
+    """What a manifest says of a cell's place in its matrix."""
+    variant = cell.variant
+    return {
+        "variant": variant.name,
+        "label": variant.label,
+        "round": cell.round,
+        "block": cell.block,
+    }
 
 
 def _measure_cell(job: Job, cell: Cell, subject: Subject) -> None:
@@ -135,11 +171,12 @@ def _measure_cell(job: Job, cell: Cell, subject: Subject) -> None:
         subject,
         scenario=job.scenario,
         users=cell.users,
+        arrivals=cell.arrivals,
         out_dir=folder,
         cell=cell.name,
         warmup_s=job.matrix.warmup_s,
         duration_s=job.matrix.duration_s,
-        seed=job.matrix.seed,
+        seed=cell.seed,
     )
     status = measure(subject, plan, Ticker(job.say, label))
     job.estimate.finished(cell)
@@ -159,8 +196,10 @@ def _fail(job: Job, cell: Cell, error: QuantswarmError) -> None:
     if status_of(job.run, cell.name) is None:
         variant = cell.variant
         identity = {"engine": variant.engine, "quant": variant.quant, "model": variant.model}
+        load = {"users": cell.users, "arrivals": cell.arrivals and cell.arrivals.as_json()}
         write_manifest(
-            cell_folder(job.run, cell.name), {**identity, "users": cell.users, **failed(error)}
+            cell_folder(job.run, cell.name),
+            {**identity, **load, **_place(cell), **failed(error)},
         )
 
 

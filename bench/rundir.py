@@ -19,7 +19,6 @@ from quantswarm.models.errors import BadFile, UserMistake
 SCHEMA = 1
 RUNS = Path("runs")
 _PACKAGES = ("quantswarm", "locust", "gevent", "numpy", "torch", "tokenizers", "transformers")
-FINISHED = frozenset({"ok", "invalid"})
 
 
 def cell_folder(run: Path, cell: str) -> Path:

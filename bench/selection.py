@@ -16,11 +16,15 @@ NO_QUANT = "none"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """A pair that can work, and the weights it serves; both None for an engine without weights."""
+    """A pair that can work, and the weights it serves; both None for an engine without weights.
+
+    `found` is what the engine's probe said; None for a dry run, which does not look.
+    """
 
     engine: Engine
     recipe: Recipe | None
     artefact: Artefact | None
+    found: Availability | None = None
 
     @property
     def quant(self) -> str:
@@ -75,13 +79,14 @@ def select(engine_name: str, quant: str | None, model: str) -> Selection:
     from quantswarm.models.source import resolve
 
     engine, recipe = check_pair(engine_name, quant)
-    check_available(engine)
+    found = check_available(engine)
     if recipe is None:
-        return Selection(engine=engine, recipe=None, artefact=None)
+        return Selection(engine=engine, recipe=None, artefact=None, found=found)
     return Selection(
         engine=engine,
         recipe=recipe,
         artefact=store.artefact(resolve(model, quant=recipe.name), recipe),
+        found=found,
     )
 
 

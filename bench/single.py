@@ -59,7 +59,9 @@ def drive_started(
         key_in(options.api_key_file)  # refuses a file without a key before anything is built
     selection = select(*names)
     fitting = fitted(options, scenario, selection.artefact, seed=load.seed)
-    prepared = prepare(selection.engine, selection.recipe, selection.artefact, fitting)
+    prepared = prepare(
+        selection.engine, selection.recipe, selection.artefact, fitting, found=selection.found
+    )
     variant = Variant(engine=selection.engine.name, quant=selection.quant, model=selection.model)
     run = _open(variant, load)
     with running(
@@ -67,6 +69,7 @@ def drive_started(
         selection.artefact,
         prepared.spec,
         prepared.flags,
+        found=selection.found,
         log=run / "servers" / f"{variant.name}.log",
         on_wait=progress,
     ) as server:
@@ -128,7 +131,7 @@ def _matrix(variant: Variant, load: Load) -> Matrix:
         name="swarm",
         model=variant.model,
         scenario=load.scenario,
-        users=(load.users,),
+        users=() if load.arrivals else (load.users,),
         variants=(variant,),
         warmup_s=load.warmup_s,
         duration_s=load.duration_s,

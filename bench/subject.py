@@ -79,10 +79,10 @@ def served(selection: Selection, prepared: Prepared, server: Server) -> Subject:
 
 def planned_facts(selection: Selection, prepared: Prepared) -> dict[str, Any]:
     """What is known of a server before it starts; a cell that never started has these too."""
-    artefact = selection.artefact
+    artefact, found = selection.artefact, selection.found
     return {
         **prepared.document(),
-        "versions": {selection.engine.name: selection.engine.probe().version},
+        "versions": {selection.engine.name: found.version if found else None},
         "device": prepared.spec.device,
         "weights_bytes": artefact.weights_bytes if artefact else None,
         "artefact_sha256": artefact.sha256 if artefact else None,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quantswarm.engines import hardware, placement
-from quantswarm.engines.base import Command, Engine, ServeSpec
+from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
 from quantswarm.engines.hardware import Host
 from quantswarm.engines.placement import Placement
 from quantswarm.engines.readiness import free_port
@@ -80,11 +80,12 @@ def prepare(
     *,
     host: Host | None = None,
     device: str | None = None,
+    found: Availability | None = None,
 ) -> Prepared:
     """Decide placement, device, context and slots, and ask the engine for its command.
 
     `recipe` and `artefact` are None for an engine without weights. `host` and `device` ("cpu" or
-    "cuda") default to this machine and to what the engine's probe says.
+    "cuda") default to this machine and to what the engine's probe says, or said (`found`).
     """
     machine = host or hardware.host()
     flags = flags_for(engine, recipe) if recipe is not None else ()
@@ -100,7 +101,7 @@ def prepare(
     )
     reasons: dict[str, str] = {}
     warnings: list[Mapping[str, str]] = []
-    chosen, reasons["device"] = _device(engine, machine, device)
+    chosen, reasons["device"] = _device(engine, machine, device, found)
     layers = _gpu_layers(options.gpu_layers, chosen, machine, reasons, warnings)
     users = options.users or DEFAULT_USERS
     reasons["slots"] = (
@@ -122,9 +123,7 @@ def prepare(
         options={**_facts(artefact, placed), **_own_options(engine, options, reasons)},
         reasons=reasons,
     )
-    quant = recipe.name if recipe else None
-    for name, seen, cause, advice in engine.warnings(machine, quant, spec):
-        warnings.append({"name": name, "seen": seen, "cause": cause, "advice": advice})
+    warnings += _told(engine, machine, recipe, spec)
     return Prepared(
         spec=spec,
         flags=flags,
@@ -134,12 +133,22 @@ def prepare(
     )
 
 
-def _device(engine: Engine, host: Host, given: str | None) -> tuple[str, str]:
+def _told(
+    engine: Engine, host: Host, recipe: Recipe | None, spec: ServeSpec
+) -> list[Mapping[str, str]]:
+    """The engine's own warnings, as manifests store them."""
+    found = engine.warnings(host, recipe.name if recipe else None, spec)
+    return [dict(zip(("name", "seen", "cause", "advice"), one, strict=True)) for one in found]
+
+
+def _device(
+    engine: Engine, host: Host, given: str | None, found: Availability | None
+) -> tuple[str, str]:
     if given is not None:
         return given, "given"
     if not host.gpus:
         return "cpu", f"no GPU: {host.no_gpu_reason}"
-    built_for = engine.probe().device
+    built_for = (found or engine.probe()).device
     if built_for == "cuda":
         return "cuda", f"{host.gpus[0].name} is present and the engine is built for it"
     return "cpu", f"{host.gpus[0].name} is present, but the installed engine is built for the CPU"

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from quantswarm.engines.base import Command, Engine, ServeSpec
+from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
 from quantswarm.engines.diagnosis import death
 from quantswarm.engines.placement import parse_cores
 from quantswarm.engines.prepare import Prepared
@@ -74,15 +74,15 @@ def running(
     log: Path,
     timeout_s: float | None = None,
     on_wait: OnWait | None = None,
-    grace_s: float = 10.0,
+    found: Availability | None = None,
 ) -> Iterator[Server]:
     """Start the server, yield it once it has generated a token, stop its whole tree at the end.
 
-    `timeout_s` bounds the start (default: the engine's own). The tree also ends when this process
-    is killed. Raises `NotAvailable`, `BadFile`, `PortInUse`, `ServerDied`, `ServerNotReady`,
-    `NoSpace`.
+    `timeout_s` bounds the start (default: the engine's own). `found` is what a probe just said.
+    The tree also ends when this process is killed. Raises `NotAvailable`, `BadFile`, `PortInUse`,
+    `ServerDied`, `ServerNotReady`, `NoSpace`.
     """
-    available = engine.probe()
+    available = found or engine.probe()
     if not available.available:
         raise NotAvailable(
             f"engine {engine.name}", available.reason, next_step=available.cure or "make doctor"
@@ -114,7 +114,7 @@ def running(
                 os.sched_setaffinity(process.pid, spec.cores)  # of that pid's main thread only
         yield server
     finally:
-        process.stop(grace_s)
+        process.stop()
 
 
 def snippet(server: Server, api_key_file: Path | None = None) -> str:

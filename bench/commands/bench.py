@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
+from quantswarm.bench import quantity
 from quantswarm.bench.output import print_json, say
 from quantswarm.bench.serving import add_server, options_from
 
@@ -17,7 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="run directory (default: a new one)"
     )
-    parser.add_argument("--resume", action="store_true", help="do only what is missing")
+    parser.add_argument(
+        "--rounds",
+        type=quantity.count("--rounds", 4),
+        metavar="N",
+        help="measure everything N times, every second time backwards (default: the matrix's)",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="do only what is missing, failed or invalid"
+    )
     add_server(parser)
 
 
@@ -29,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     from quantswarm.bench.run import run_matrix
 
     matrix = matrix_named(arguments.matrix)
+    if arguments.rounds is not None:
+        matrix = dataclasses.replace(matrix, rounds=arguments.rounds)
     base = options_from(arguments, users=None, port=0)
     with measuring():
         done = run_matrix(matrix, arguments.out, resume=arguments.resume, base=base, say=say)

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     if options.port:
         check_port(options.host, options.port)
     chosen = select(*names)
-    prepared = prepare(chosen.engine, chosen.recipe, chosen.artefact, options)
+    prepared = prepare(chosen.engine, chosen.recipe, chosen.artefact, options, found=chosen.found)
     for name, reason in sorted(prepared.document()["reasons"].items()):
         say(f"{name}: {reason}")
     with _log(arguments.log, chosen.engine.name) as log:

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-MOST_FAILURES = 0.01
-"""A variant that fails more often than this is not recommended, however fast it is."""
+from quantswarm.bench.compare.entries import load_of, offered, sound, variant_of
+from quantswarm.bench.compare.field import Field
+from quantswarm.bench.compare.ratio import Ratio
 
 Cell = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A variant with sound cells, one a round; `speed` is the geometric mean of theirs."""
+
+    cell: Cell
+    speed: float
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        label = self.cell.get("label")
+        return f"{self.cell['engine']} {self.cell['quant']}{f' {label}' if label else ''}"
 
 
 def unquantized(quant: str) -> bool:
@@ -17,82 +34,135 @@ def unquantized(quant: str) -> bool:
     return re.fullmatch(r"(fp|bf|f|float|bfloat)(16|32|64)", quant) is not None
 
 
-def answers(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+def answers(cells: Sequence[Cell], field: Field | None = None) -> list[dict[str, Any]]:
     """One answer for each model and load (users, or arrivals), in that order.
 
-    `best` and `baseline` are cell names, the fastest by output throughput among cells that are
-    valid; `ratio` is best / baseline. Any of the three is None where there is none.
+    `best` and `baseline` are cell names (the first sound one of the variant), the fastest by output
+    throughput among valid cells, over all rounds; `ratio` is best / baseline. Any of the three is
+    None where there is none. `tied` are cells of variants that, by `field`, do not differ from the
+    best one.
     """
     levels = sorted({_level(cell) for cell in cells})
-    return [_answer([c for c in cells if _level(c) == level], *level) for level in levels]
+    return [_answer([c for c in cells if _level(c) == level], level, field) for level in levels]
 
 
-def _level(cell: Cell) -> tuple[str, int, str]:
-    return cell["model"], cell["users"], offered(cell)
+def _level(cell: Cell) -> tuple[str, int, float, str]:
+    rate = (cell.get("arrivals") or {}).get("rate") or 0.0
+    return cell["model"], cell["users"], rate, offered(cell)
 
 
-def offered(cell: Cell) -> str:
-    """The load of an open loop in words, "" for a closed one."""
-    arrivals = cell.get("arrivals")
-    if not arrivals:
-        return ""
-    rate = arrivals.get("rate")
-    return str(arrivals["kind"]) if rate is None else f"{rate:g} req/s, {arrivals['kind']}"
-
-
-def _answer(cells: Sequence[Cell], model: str, users: int, load: str) -> dict[str, Any]:
-    sound = [cell for cell in cells if _sound(cell)]
-    best = _fastest(sound)
-    baseline = _fastest(cell for cell in sound if unquantized(cell["quant"]))
-    ratio = None
-    if best and baseline and baseline["output_throughput"]:
-        ratio = best["output_throughput"] / baseline["output_throughput"]
+def _answer(
+    cells: Sequence[Cell], level: tuple[str, int, float, str], field: Field | None
+) -> dict[str, Any]:
+    model, users, _, load = level
+    candidates = _candidates([cell for cell in cells if sound(cell)])
+    best = _fastest(candidates)
+    baseline = _fastest(one for one in candidates if unquantized(one.cell["quant"]))
+    ratio = best.speed / baseline.speed if best and baseline and baseline.speed else None
+    tied = _tied(best, candidates, field) if best and field else []
+    left_out = [cell["cell"] for cell in cells if not sound(cell)]
+    if tied and best:
+        text = _no_difference(_at(users, load), best, tied, baseline)
+    else:
+        text = _sentence(_at(users, load), best, baseline, ratio)
     return {
         "model": model,
         "users": users,
-        "best": best["cell"] if best else None,
-        "baseline": baseline["cell"] if baseline else None,
+        "load": load or _users(users),
+        "best": best.cell["cell"] if best else None,
+        "baseline": baseline.cell["cell"] if baseline else None,
         "ratio": ratio,
-        "left_out": [cell["cell"] for cell in cells if not _sound(cell)],
-        "sentence": _sentence(_at(users, load), best, baseline, ratio, len(cells) - len(sound)),
+        "tied": [one.cell["cell"] for one, _ in tied],
+        "left_out": left_out,
+        "sentence": text + _left_out(len(left_out)) if best else text,
     }
 
 
-def _sound(cell: Cell) -> bool:
-    if cell["status"] != "ok" or cell["output_throughput"] is None:
-        return False
-    return bool(cell["failures"] <= MOST_FAILURES * cell["requests"])
+def _candidates(cells: Iterable[Cell]) -> list[Candidate]:
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(variant_of(cell), []).append(cell)
+    return [Candidate(cell=mine[0], speed=_speed(mine)) for mine in found.values()]
 
 
-def _fastest(cells: Iterable[Cell]) -> Cell | None:
-    return max(cells, key=lambda cell: cell["output_throughput"], default=None)
+def _speed(cells: Sequence[Cell]) -> float:
+    speeds = [float(cell["output_throughput"]) for cell in cells]
+    if len(speeds) == 1 or min(speeds) <= 0:
+        return statistics.fmean(speeds)
+    return statistics.geometric_mean(speeds)
+
+
+def _fastest(candidates: Iterable[Candidate]) -> Candidate | None:
+    return max(candidates, key=lambda one: one.speed, default=None)
+
+
+def _tied(
+    best: Candidate, candidates: Sequence[Candidate], field: Field
+) -> list[tuple[Candidate, Ratio]]:
+    """Those over which the best one's lead is within the noise, the closest first."""
+    load = load_of(best.cell)
+    found = []
+    for one in sorted(candidates, key=lambda other: -other.speed):
+        lead = field.ratio(variant_of(best.cell), variant_of(one.cell), load)
+        if one is not best and lead is not None and lead.same:
+            found.append((one, lead))
+    return found
 
 
 def _at(users: int, load: str) -> str:
-    return f"At {load}" if load else f"At {users} user{'' if users == 1 else 's'}"
+    return f"At {load or _users(users)}"
+
+
+def _users(users: int) -> str:
+    return f"{users} user{'' if users == 1 else 's'}"
 
 
 def _sentence(
-    at: str, best: Cell | None, baseline: Cell | None, ratio: float | None, left_out: int
+    at: str, best: Candidate | None, baseline: Candidate | None, ratio: float | None
 ) -> str:
     if best is None:
         return f"{at}: no valid cell, so no answer."
-    speed = f"{_variant(best)} was the fastest at {best['output_throughput']:.1f} tok/s"
-    text = f"{at}, {speed}{_compared(best, baseline, ratio)}."
-    if left_out:
-        cells = "1 cell is" if left_out == 1 else f"{left_out} cells are"
-        text += f" {cells} left out (failed, invalid, skipped, or over 1 % failed requests)."
-    return text
+    speed = f"{best.name} was the fastest at {best.speed:.1f} tok/s"
+    return f"{at}, {speed}{_compared(best, baseline, ratio)}."
 
 
-def _compared(best: Cell, baseline: Cell | None, ratio: float | None) -> str:
+def _left_out(count: int) -> str:
+    if not count:
+        return ""
+    cells = "1 cell is" if count == 1 else f"{count} cells are"
+    return f" {cells} left out (failed, invalid, skipped, or over 1 % failed requests)."
+
+
+def _compared(best: Candidate, baseline: Candidate | None, ratio: float | None) -> str:
     if baseline is None or ratio is None:
         return "; no unquantized variant was valid, so there is no ratio"
     if best is baseline:
         return ", itself unquantized: no quantized variant was faster"
-    speed = f"{baseline['output_throughput']:.1f} tok/s"
-    return f", {ratio:.2f}× the fastest unquantized variant ({_variant(baseline)}, {speed})"
+    return f", {ratio:.2f}× the fastest unquantized variant ({_at_speed(baseline)})"
 
 
-def _variant(cell: Cell) -> str:
-    return f"{cell['engine']} {cell['quant']}"
+def _at_speed(one: Candidate) -> str:
+    return f"{one.name}, {one.speed:.1f} tok/s"
+
+
+def _no_difference(
+    at: str, best: Candidate, tied: Sequence[tuple[Candidate, Ratio]], baseline: Candidate | None
+) -> str:
+    names = [f"{one.name} ({one.speed:.1f} tok/s)" for one in (best, *(one for one, _ in tied))]
+    among = f"{', '.join(names[:-1])} and {names[-1]}"
+    text = f"{at}, no difference between {among}: {_evidence(tied[0][1])}."
+    if baseline is None or baseline is best or any(one is baseline for one, _ in tied):
+        return text
+    ratio = best.speed / baseline.speed
+    return (
+        f"{text} The first is {ratio:.2f}× the fastest unquantized variant ({_at_speed(baseline)})."
+    )
+
+
+def _evidence(lead: Ratio) -> str:
+    parts = [f"a lead of {lead.value - 1:.1%} is within the noise"]
+    if lead.low is not None and lead.high is not None:
+        parts.append(f"95 % interval of the ratio {lead.low:.3f} to {lead.high:.3f}")
+    if lead.floor is not None:
+        parts.append(f"noise floor {lead.floor.share:.1%}")
+    return "; ".join(parts)

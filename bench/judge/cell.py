@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from quantswarm.bench.judge.blocks import Blocks, blocks_of
 from quantswarm.bench.judge.engine_view import (
     FILE,
     EngineView,
@@ -50,6 +51,7 @@ class CellResult:
     rates: Mapping[str, float | None]
     warnings: tuple[Mapping[str, Any], ...]
     engine: EngineView | None = None
+    blocks: Blocks | None = None
 
 
 def judge(cell_dir: Path) -> CellResult:
@@ -125,6 +127,7 @@ def _measured(
         rates=rates,
         warnings=_merged(manifest.warnings, found),
         engine=engine,
+        blocks=blocks_of(part),
     )
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from quantswarm.bench.atomic import write_text
+from quantswarm.bench.compare.document import comparison_as_json, groups_as_json
+from quantswarm.bench.compare.entries import run_of, sound, variant_of
+from quantswarm.bench.compare.field import Field
 from quantswarm.bench.judge.answer import answers
+from quantswarm.bench.judge.blocks import Blocks
 from quantswarm.bench.judge.cell import CellResult, judge, unmeasured
 from quantswarm.bench.judge.engine_view import prefix_hits
 from quantswarm.bench.judge.manifest import Manifest, read_manifest, read_object
@@ -17,7 +21,15 @@ from quantswarm.bench.judge.percentile import Distribution
 from quantswarm.models.errors import BadFile
 
 SCHEMA = 1
+_CELL = re.compile(
+    r"(?P<engine>.+)-(?P<quant>[^-]+)-(?P<load>u\d+|r[\d.]+|trace)(-round(?P<round>\d+))?"
+)
 _FACTS = (
+    "variant",
+    "label",
+    "round",
+    "block",
+    "seed",
     "scenario",
     "scenario_hash",
     "arrivals",
@@ -39,6 +51,41 @@ def summarise(run_dir: Path) -> dict[str, Any]:
     A cell whose files are not what they should be is "invalid" and says why; the others stand.
     Raises BadFile when the directory holds no cells.
     """
+    run, cells, blocks = _judged(run_dir)
+    field = Field(run_of(cell, blocks[cell["cell"]]) for cell in cells if sound(cell))
+    return {
+        "schema": SCHEMA,
+        "run": str(run_dir),
+        "run_id": run.get("run_id") or run_dir.name,
+        "started_utc": run.get("started_utc"),
+        "matrix": run.get("matrix"),
+        "host": run.get("host") or _first(cells, "host"),
+        "versions": run.get("versions") or _first(cells, "versions"),
+        "answers": answers(cells, field),
+        "groups": groups_as_json(field),
+        "comparison": _comparison(run.get("matrix"), cells, field),
+        "cells": cells,
+    }
+
+
+def judged_cells(
+    run_dir: Path,
+) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Blocks | None]]:
+    """What comparing runs needs of one: its id, host and baseline; its cells; their blocks."""
+    run, cells, blocks = _judged(run_dir)
+    matrix = run.get("matrix")
+    facts = {
+        "run_id": run.get("run_id") or run_dir.name,
+        "host": run.get("host") or _first(cells, "host"),
+        "baseline": (matrix or {}).get("baseline") or _first_variant(matrix, cells),
+    }
+    return facts, cells, blocks
+
+
+def _judged(
+    run_dir: Path,
+) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Blocks | None]]:
+    """`run.json`, every cell in the order of reports, and each one's blocks by its name."""
     results = _results(run_dir)
     if not results:
         raise BadFile(
@@ -49,17 +96,30 @@ def summarise(run_dir: Path) -> dict[str, Any]:
         )
     run = read_object(run_dir / "run.json") if (run_dir / "run.json").exists() else {}
     cells = sorted((cell_as_json(result) for result in results), key=_order)
-    return {
-        "schema": SCHEMA,
-        "run": str(run_dir),
-        "run_id": run.get("run_id") or run_dir.name,
-        "started_utc": run.get("started_utc"),
-        "matrix": run.get("matrix"),
-        "host": run.get("host") or _first(cells, "host"),
-        "versions": run.get("versions") or _first(cells, "versions"),
-        "answers": answers(cells),
-        "cells": cells,
-    }
+    return run, cells, {result.name: result.blocks for result in results}
+
+
+def _comparison(
+    matrix: Mapping[str, Any] | None, cells: Sequence[Mapping[str, Any]], field: Field
+) -> dict[str, Any] | None:
+    """None for a run of one round that names no baseline: its table is what there is to say."""
+    asked = (matrix or {}).get("baseline")
+    if len(field.variants) < 2 or (asked is None and field.rounds < 2):
+        return None
+    return comparison_as_json(field, asked or _first_variant(matrix, cells))
+
+
+def _first_variant(matrix: Mapping[str, Any] | None, cells: Sequence[Mapping[str, Any]]) -> str:
+    """The first of the matrix; where that is not known, the first that ran."""
+    found = [variant for variant in (matrix or {}).get("variants") or () if variant.get("engine")]
+    if found:
+        return variant_of({"cell": "", "variant": found[0].get("label"), **_offload(found[0])})
+    return variant_of(min(cells, key=lambda cell: cell.get("block") or 0))
+
+
+def _offload(variant: Mapping[str, Any]) -> dict[str, Any]:
+    layers = variant.get("gpu_layers")
+    return {**variant, "cell": "" if layers is None else f"-ngl_{layers}"}
 
 
 def write_summary(run_dir: Path) -> dict[str, Any]:
@@ -70,8 +130,9 @@ def write_summary(run_dir: Path) -> dict[str, Any]:
     return summary
 
 
-def _order(cell: Mapping[str, Any]) -> tuple[str, int, str, str, str]:
-    return (cell["model"], cell["users"], cell["engine"], cell["quant"], cell["cell"])
+def _order(cell: Mapping[str, Any]) -> tuple[str, int, float, str, str, str]:
+    rate = (cell["arrivals"] or {}).get("rate") or 0.0
+    return (cell["model"], cell["users"], rate, cell["engine"], cell["quant"], cell["cell"])
 
 
 def _first(cells: list[dict[str, Any]], key: str) -> Any:
@@ -111,21 +172,22 @@ def _invalid(name: str, manifest: Manifest, error: BadFile) -> CellResult:
 
 
 def _from_name(name: str, model: str) -> Manifest | None:
-    """What "engine-quant-uN" tells; None for a folder that is no cell's."""
-    match = re.fullmatch(r"(?P<engine>.+)-(?P<quant>[^-]+)-u(?P<users>\d+)", name)
+    """What "engine-quant-uN" and its like tell; None for a folder that is no cell's."""
+    match = _CELL.fullmatch(name)
     if match is None:
         return None
+    load, number = match["load"], match["round"]
     return Manifest(
         engine=match["engine"],
         quant=match["quant"],
         model=model,
-        users=int(match["users"]),
+        users=int(load[1:]) if load[0] == "u" else 0,
         status="invalid",
         reason=None,
         window=None,
         warnings=(),
         harness={},
-        facts={},
+        facts={"round": int(number)} if number else {},
     )
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from quantswarm.bench.judge.answer import offered
+from quantswarm.bench.compare.entries import offered
 from quantswarm.bench.judge.engine_view import ANSWERS
 from quantswarm.bench.report import numerals
+from quantswarm.bench.report.compared import interval_text, ratio_text
 
 Cell = Mapping[str, Any]
 
@@ -30,8 +31,9 @@ class Column:
 
 
 def variant(cell: Cell) -> str:
-    """Engine and quantization: what a reader chooses between."""
-    return f"{cell['engine']} {cell['quant']}"
+    """Engine and quantization, and the label if it has one: what a reader chooses between."""
+    label = cell.get("label")
+    return f"{cell['engine']} {cell['quant']}{f' {label}' if label else ''}"
 
 
 def samples(cell: Cell, metric: str) -> int | None:
@@ -47,6 +49,16 @@ def shown(cell: Cell) -> bool:
 
 def _plain(key: str) -> Callable[[Cell], str]:
     return lambda cell: numerals.plain(cell[key]) if shown(cell) else numerals.NA
+
+
+def _rounds(row: Cell) -> str:
+    """How many rounds stand behind a row, and of how many."""
+    good, asked = row.get("rounds"), row.get("rounds_asked")
+    return str(good) if good == asked else f"{good} of {asked}"
+
+
+def _verdict(row: Cell) -> str:
+    return str(row["against"]["verdict"]) if row.get("against") else numerals.NA
 
 
 def _quantile(key: str, metric: str) -> Callable[[Cell], str]:
@@ -68,9 +80,22 @@ COLUMNS: tuple[Column, ...] = (
     Column(key="model", head="model", unit="", text=lambda c: str(c["model"]), numeric=False),
     Column(key="engine", head="engine", unit="", text=lambda c: str(c["engine"]), numeric=False),
     Column(key="quant", head="quant", unit="", text=lambda c: str(c["quant"]), numeric=False),
+    Column(
+        key="label",
+        head="variant",
+        unit="",
+        text=lambda c: str(c.get("label") or ""),
+        numeric=False,
+    ),
     Column(key="users", head="users", unit="", text=lambda c: offered(c) or str(c["users"])),
     Column(key="status", head="status", unit="", text=lambda c: str(c["status"]), numeric=False),
     Column(key="output_throughput", head="output", unit="tok/s", text=_plain("output_throughput")),
+    Column(key="ratio", head="ratio", unit="output", text=lambda c: ratio_text(c.get("against"))),
+    Column(
+        key="interval", head="interval", unit="95 %", text=lambda c: interval_text(c.get("against"))
+    ),
+    Column(key="verdict", head="verdict", unit="", text=_verdict, numeric=False),
+    Column(key="rounds", head="rounds", unit="", text=_rounds, drop=4),
     Column(
         key="request_throughput",
         head="requests",
@@ -121,6 +146,15 @@ COLUMNS: tuple[Column, ...] = (
 
 
 def columns_for(cells: list[dict[str, Any]]) -> tuple[Column, ...]:
-    """All columns, but the model's where every cell has the same."""
-    same = len({cell["model"] for cell in cells}) <= 1
-    return tuple(column for column in COLUMNS if not (same and column.key == "model"))
+    """All columns, but the model's where every cell has the same, and those of labels, rounds and
+    ratios where there are none."""
+    idle = set()
+    if len({cell["model"] for cell in cells}) <= 1:
+        idle.add("model")
+    if not any(cell.get("label") for cell in cells):
+        idle.add("label")
+    if not any(cell.get("rounds") for cell in cells):
+        idle.add("rounds")
+    if not any(cell.get("against") for cell in cells):
+        idle |= {"ratio", "interval", "verdict"}
+    return tuple(column for column in COLUMNS if column.key not in idle)

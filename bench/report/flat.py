@@ -32,6 +32,8 @@ _LAST: dict[str, type] = {
     "kernels": str,
     "failures_by_class": str,
     "warnings": str,
+    "label": str,
+    "round": int,
 }
 _PARTS = ("n", "mean", "p50", "p90", "p95", "p99", "p999", "max")
 

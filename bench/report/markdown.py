@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from quantswarm.bench.report import definitions, facts
+from quantswarm.bench.report import compared, definitions, facts
 from quantswarm.bench.report.columns import columns_for
+from quantswarm.bench.report.grouped import marks_of, rows_of
 from quantswarm.bench.report.notes import Note, notes, sentence
-
-HONEST = (
-    "One run, no interval: each number was measured once, and differences of a few per cent "
-    "may be noise."
-)
 
 
 def as_markdown(summary: Mapping[str, Any]) -> str:
     """The whole report as text."""
     cells = summary["cells"]
+    rows = rows_of(summary)
     marks, footnotes = notes(cells)
     parts = [
         f"# {_title(summary)}",
         _bullets(facts.header(summary)),
         "## Answer",
         "\n".join(f"* {_escaped(answer['sentence'])}" for answer in summary["answers"]),
-        HONEST,
+        compared.honest(summary),
         "## Results",
-        main_table(cells, marks),
+        main_table(rows, marks_of(rows, marks)),
+        *_comparison(summary),
         "## Warnings",
         "\n".join(_note(note) for note in footnotes) or "None.",
         "## How it was measured",
@@ -58,6 +56,19 @@ def main_table(
             for row, cell in zip(rows, cells, strict=True)
         ]
     return _table(head, align, rows)
+
+
+def _comparison(summary: Mapping[str, Any]) -> Iterator[str]:
+    found = compared.tables(summary)
+    if found:
+        yield "## Comparison"
+    for table in found:
+        yield f"### {_escaped(table.title)}"
+        align = ["---:" if numeric else "---" for numeric in table.numeric]
+        yield _table(table.head, align, table.rows)
+    yield from (
+        f"**{remark['name']}**: {_escaped(_told(remark))}" for remark in compared.remarks(summary)
+    )
 
 
 def _title(summary: Mapping[str, Any]) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from quantswarm.bench.report import definitions, facts, numerals
+from quantswarm.bench.report import compared, definitions, facts, numerals
 from quantswarm.bench.report.columns import Column, columns_for, variant
-from quantswarm.bench.report.markdown import HONEST
+from quantswarm.bench.report.grouped import marks_of, rows_of
 from quantswarm.bench.report.notes import notes
 from quantswarm.bench.report.plots import Plot, plots
 
@@ -31,19 +31,22 @@ def as_page(summary: Mapping[str, Any]) -> str:
 
 
 def _content(summary: Mapping[str, Any]) -> dict[str, Any]:
-    cells = summary["cells"]
+    cells, rows = summary["cells"], rows_of(summary)
     marks, footnotes = notes(cells)
-    columns = columns_for(cells)
+    marks = marks_of(rows, marks)
+    columns = columns_for(rows)
     return {
         "summary": summary,
         "models": sorted({str(cell["model"]) for cell in cells}),
         "header": facts.header(summary),
-        "answers": [_answer(cells, answer) for answer in summary["answers"]],
-        "honest": HONEST,
+        "answers": [_answer(rows, answer) for answer in summary["answers"]],
+        "honest": compared.honest(summary),
+        "comparison": compared.tables(summary),
+        "comparison_remarks": compared.remarks(summary),
         "columns": columns,
-        "rows": [_row(columns, cell, marks[cell["cell"]], summary) for cell in cells],
+        "rows": [_row(columns, row, marks[row["cell"]], summary) for row in rows],
         "notes": footnotes,
-        "plots": _plots(cells),
+        "plots": _plots(rows),
         "method": facts.method(cells),
         "details": [(cell, facts.details(cell), facts.latency_rows(cell)) for cell in cells],
         "latency_head": facts.LATENCY_HEAD,
@@ -66,8 +69,15 @@ def _answer(cells: list[dict[str, Any]], answer: Mapping[str, Any]) -> dict[str,
             ("TPOT p50", f"{numerals.plain(best['tpot_p50_ms'])} ms"),
             ("memory", numerals.megabytes(best["rss_peak_bytes"])),
         ]
-    name = variant(best) if best else "no answer"
-    return {**answer, "figures": figures, "name": name}
+    names = [variant(row) for row in (best, *_tied(cells, answer)) if row is not None]
+    name = " = ".join(names) or "no answer"
+    load = answer.get("load") or f"{answer['users']} users"
+    return {**answer, "load": load, "figures": figures, "name": name}
+
+
+def _tied(rows: list[dict[str, Any]], answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows that do not differ from the best one."""
+    return [row for row in rows if row["cell"] in (answer.get("tied") or ())]
 
 
 def _row(
@@ -76,14 +86,17 @@ def _row(
     marks: tuple[int, ...],
     summary: Mapping[str, Any],
 ) -> dict[str, Any]:
-    best = any(answer["best"] == cell["cell"] for answer in summary["answers"])
+    best = any(
+        cell["cell"] in (answer["best"], *(answer.get("tied") or ()))
+        for answer in summary["answers"]
+    )
     texts = [(column, column.text(cell), _sort_key(column, cell)) for column in columns]
     return {"cell": cell, "texts": texts, "marks": marks, "best": best}
 
 
 def _sort_key(column: Column, cell: Mapping[str, Any]) -> str:
     """The raw value to sort by; empty for an unknown one, which sorts last."""
-    value = cell[column.key]
+    value = cell.get(column.key) or (cell.get("against") or {}).get(column.key)
     hidden = column.text(cell).startswith(numerals.NA)
     return "" if value is None or hidden else str(value)
 

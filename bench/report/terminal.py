@@ -6,19 +6,23 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from quantswarm.bench.report import compared
 from quantswarm.bench.report.columns import Column, columns_for
+from quantswarm.bench.report.grouped import marks_of, rows_of
 from quantswarm.bench.report.notes import Note, notes, sentence
 
 WIDTH = 120
 GAP = 2
 EXAMPLES = 2
+ONCE = "One run, no interval: small differences may be noise."
 
 
 def table(summary: Mapping[str, Any]) -> str:
     """Answers, table and footnotes; ends with a newline. Columns that do not fit are left out in
     their declared order, never cut."""
-    cells = summary["cells"]
-    marks, footnotes = notes(cells)
+    cells = rows_of(summary)
+    marks, footnotes = notes(summary["cells"])
+    marks = marks_of(cells, marks)
     columns = _fitting(columns_for(cells), cells, marks)
     rows = [_heads(columns), _units(columns)]
     rows += [_row(columns, cell, marks) for cell in cells]
@@ -26,9 +30,26 @@ def table(summary: Mapping[str, Any]) -> str:
     rule = "─" * max(len(line) for line in lines)
     parts = [lines[0], lines[1], rule, *lines[2:], ""]
     parts += [line for answer in summary["answers"] for line in _wrapped(answer["sentence"])]
-    parts += _wrapped("One run, no interval: small differences may be noise.")
+    parts += _wrapped(_honest(summary))
     parts += ["", *_footnotes(footnotes)] if footnotes else []
     return "\n".join(line.rstrip() for line in parts) + "\n"
+
+
+def plain_table(found: compared.Table) -> str:
+    """Any table of texts, aligned."""
+    lines = _aligned([list(found.head), *found.rows], found.numeric)
+    rule = "─" * max(len(line) for line in lines)
+    return "\n".join(line.rstrip() for line in (lines[0], rule, *lines[1:]))
+
+
+def wrapped(text: str) -> str:
+    """A sentence on lines that fit."""
+    return "\n".join(_wrapped(text, indent="  "))
+
+
+def _honest(summary: Mapping[str, Any]) -> str:
+    comparison = summary.get("comparison")
+    return compared.reading(comparison) if comparison else ONCE
 
 
 def _heads(columns: Sequence[Column]) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from quantswarm.bench.judge.answer import offered
+from quantswarm.bench.compare.entries import offered
 from quantswarm.bench.report import numerals
 
 _TOLD_ISA = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile")
@@ -36,9 +36,24 @@ def matrix_words(matrix: Mapping[str, Any] | None) -> str:
     if not matrix:
         return numerals.NA
     variants = len(matrix.get("variants") or ())
-    users = " and ".join(str(count) for count in matrix.get("users") or ())
-    load = offered(matrix) or f"{users} users"
+    rounds = matrix.get("rounds") or 1
+    again = f", {rounds} rounds" if rounds > 1 else ""
     return (
-        f"{matrix.get('name')}: {variants} variant{'' if variants == 1 else 's'} at {load}, "
-        f"scenario {matrix.get('scenario')}, seed {matrix.get('seed')}"
+        f"{matrix.get('name')}: {variants} variant{'' if variants == 1 else 's'} at "
+        f"{_loads(matrix)}{again}, scenario {matrix.get('scenario')}, seed {matrix.get('seed')}"
     )
+
+
+def _loads(matrix: Mapping[str, Any]) -> str:
+    """Users and open loops; older runs with arrivals had no rates, and users that meant nothing."""
+    rates, users = matrix.get("rates") or (), matrix.get("users") or ()
+    if matrix.get("arrivals") and not rates:
+        return offered(matrix)
+    loads = [f"{_listed(users)} users"] if users else []
+    if rates:
+        loads.append(f"{_listed(rates)} req/s, {(matrix.get('arrivals') or {}).get('kind')}")
+    return " and at ".join(loads)
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return " and ".join(f"{number:g}" for number in numbers)

@@ -45,3 +45,9 @@ def test_only_news_is_said() -> None:
         "cell: window",
         "cell: window",
     ]
+
+
+def test_every_round_starts_its_servers_again() -> None:
+    again = tuple(Cell(variant=VARIANT, users=1, name=f"r{n}", round=n, block=n) for n in (1, 2))
+    expected = 2 * (FIRST_GUESS_S + 20 + CELL_OVERHEAD_S)
+    assert Estimate(again, cell_s=20.0).minutes_left() * 60 == pytest.approx(expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -77,9 +78,81 @@ def test_the_digest_changes_with_anything_measured(tmp_path: Path) -> None:
     assert digest(GOOD) != digest(GOOD.replace("smoke", "chat"))
 
 
+def test_rounds_go_there_and_back_with_a_seed_of_their_own(tmp_path: Path) -> None:
+    text = "rounds = 2\nseed = 7\n" + GOOD.replace("[8, 1]", "[8]")
+    cells = read_matrix(written(tmp_path, text)).cells()
+    assert [cell.name for cell in cells] == [
+        "vllm-fp32-u8",
+        "llamacpp-q8_0-ngl_all-u8",
+        "llamacpp-q8_0-ngl_all-u8-round2",
+        "vllm-fp32-u8-round2",
+    ]
+    assert [(cell.round, cell.block, cell.seed) for cell in cells] == [
+        (1, 1, 7),
+        (1, 2, 7),
+        (2, 3, 8),
+        (2, 4, 8),
+    ]
+    assert len({cell.server for cell in cells}) == 4
+
+
+def test_users_and_rates_are_loads_of_one_matrix(tmp_path: Path) -> None:
+    arrivals = '[arrivals]\nkind = "gamma"\nburstiness = 0.5\nmax_in_flight = 32\n'
+    text = "rates = [4, 0.5]\nslots = 16\n" + GOOD.replace("[8, 1]", "[2]") + arrivals
+    matrix = read_matrix(written(tmp_path, text))
+    mine = [cell for cell in matrix.cells() if cell.variant.engine == "vllm"]
+    assert [cell.name for cell in mine] == ["vllm-fp32-u2", "vllm-fp32-r0.5", "vllm-fp32-r4"]
+    assert [cell.users for cell in mine] == [2, 0, 0]
+    loops = [cell.arrivals for cell in mine[1:] if cell.arrivals]
+    assert [(a.kind, a.rate, a.burstiness, a.max_in_flight) for a in loops] == [
+        ("gamma", 0.5, 0.5, 32),
+        ("gamma", 4.0, 0.5, 32),
+    ]
+    assert matrix.places == 16
+
+
+def test_rates_alone_are_poisson_and_leave_the_servers_room_to_the_default(tmp_path: Path) -> None:
+    text = "rates = 3\n" + GOOD.replace("users = [8, 1]\n", "")
+    matrix = read_matrix(written(tmp_path, text))
+    (first, _) = matrix.cells()
+    assert first.arrivals is not None
+    assert (first.arrivals.kind, first.arrivals.rate) == ("poisson", 3.0)
+    assert matrix.places is None
+
+
+def test_a_trace_needs_no_rate(tmp_path: Path) -> None:
+    text = GOOD.replace("users = [8, 1]\n", "") + '[arrivals]\ntrace = "t.csv"\n'
+    (first, _) = read_matrix(written(tmp_path, text)).cells()
+    assert first.name == "vllm-fp32-trace"
+    assert first.arrivals is not None
+    assert first.arrivals.trace == Path("t.csv")
+
+
+def test_a_label_and_options_set_variants_apart(tmp_path: Path) -> None:
+    again = '[[variant]]\nengine = "vllm"\nquant = "fp32"\nlabel = "long cache"\n'
+    again += "options = { block = 32 }\n"
+    matrix = read_matrix(written(tmp_path, 'baseline = "long cache"\n' + GOOD + again))
+    assert matrix.variants[-1].name == matrix.baseline == "long cache"
+    assert matrix.variants[-1].options == (("block", "32"),)
+    assert matrix.cells()[-1].name == "vllm-fp32-long_cache-u8"
+
+
+def test_what_came_later_leaves_old_digests_alone() -> None:
+    """A run that was begun before can be resumed; who is the baseline changes no measurement."""
+    matrix = matrix_named("default")
+    assert matrix.digest() == "0ccf832893dd1bcf"
+    assert dataclasses.replace(matrix, baseline="vllm-bf16").digest() == matrix.digest()
+    assert dataclasses.replace(matrix, rounds=2).digest() != matrix.digest()
+
+
 def test_a_near_miss_is_named() -> None:
     with pytest.raises(UnknownName, match="Did you mean default"):
         matrix_named("defualt")
+
+
+def test_a_baseline_must_be_a_variant(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="Did you mean vllm-fp32"):
+        read_matrix(written(tmp_path, 'baseline = "vlm-fp32"\n' + GOOD))
 
 
 def test_an_unknown_key_is_refused_with_the_choices(tmp_path: Path) -> None:
@@ -102,6 +175,14 @@ def test_an_unknown_key_is_refused_with_the_choices(tmp_path: Path) -> None:
         ('seed = "x"\n' + GOOD, "seed must be a whole number"),
         (GOOD + 'threads = "two"\n', "threads must be a whole number of 1 or more"),
         (GOOD + 'eager = "no"\n', "eager must be true or false"),
+        ("rounds = 0\n" + GOOD, "rounds must be a whole number of 1 or more"),
+        ("rates = [0]\n" + GOOD, "rates must be requests a second above 0"),
+        (GOOD + "[arrivals]\nburstiness = 0.5\n", "need rates"),
+        ("rates = [1]\n" + GOOD + '[arrivals]\nkind = "ramp"\n', "peak rate: it is missing"),
+        ("rates = [1]\n" + GOOD + '[arrivals]\nsteps = "two"\n', "steps of arrivals must be"),
+        ("arrivals = 3\n" + GOOD, "under a line"),
+        (GOOD + 'options = "x"\n', "options must be like"),
+        (GOOD.replace("users = [8, 1]\n", ""), "there are no 'rates'"),
         ("variant = 3\n" + GOOD[: GOOD.index("[[variant]]")], "each under a line"),
     ],
 )

@@ -119,6 +119,58 @@ def test_resume_measures_only_what_is_missing(run: Path, home: Path) -> None:
     assert kept.stat().st_mtime_ns == before
 
 
+ROUNDS = """
+name = "rounds"
+model = "none"
+scenario = "smoke"
+users = [2]
+rates = [20]
+warmup_s = 0.2
+duration_s = 1
+rounds = 2
+[[variant]]
+engine = "scripted"
+quant = "none"
+label = "quick"
+options = { behaviour = "ttft=5ms,itl=2ms" }
+[[variant]]
+engine = "scripted"
+quant = "none"
+label = "slow"
+options = { behaviour = "ttft=5ms,itl=4ms" }
+"""
+
+
+def test_rounds_share_a_plan_and_a_known_difference_is_found(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(ROUNDS)
+    done = quantswarm(home, tmp_path, "bench", "--matrix", "m.toml", "--out", "r", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    blocks = {(cell["label"], cell["round"]): cell["block"] for cell in summary["cells"]}
+    assert blocks == {("quick", 1): 1, ("slow", 1): 2, ("slow", 2): 3, ("quick", 2): 4}
+    plans = {
+        (label, number): (
+            tmp_path / f"r/cells/scripted-none-{label}-r20{again}/schedule.jsonl"
+        ).read_text()
+        for label in ("quick", "slow")
+        for number, again in ((1, ""), (2, "-round2"))
+    }
+    assert plans["quick", 1] == plans["slow", 1] != plans["quick", 2] == plans["slow", 2]
+    prompts = [
+        record["id"] for cell in (tmp_path / "r/cells").iterdir() for record in records_of(cell)
+    ]
+    assert len(prompts) == len(set(prompts))
+    found = {
+        pair["load"]: pair
+        for pair in summary["comparison"]["pairs"]
+        if pair["metric"] == "tpot_p50_ms"
+    }
+    assert set(found) == {"2 users", "20 req/s, poisson"}
+    assert all(pair["variant"] == "slow" for pair in found.values())
+    assert all(1.5 < pair["ratio"] < 2.5 for pair in found.values())
+    assert found["2 users"]["floor"]["kind"] == "repeats"
+
+
 def test_a_second_measurement_is_refused_while_one_runs(home: Path, tmp_path: Path) -> None:
     lock = home / "measuring.lock"
     holder = subprocess.Popen(["flock", "--no-fork", str(lock), "sleep", "60"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import pytest
 
 from quantswarm.bench import run as main_job
 from quantswarm.bench.load.plan import SwarmPlan
-from quantswarm.bench.matrix import Matrix, Variant
+from quantswarm.bench.matrix import Cell, Matrix, Variant
 from quantswarm.bench.rundir import status_of, write_manifest
 from quantswarm.bench.subject import Subject
 from quantswarm.engines.prepare import ServeOptions
@@ -41,9 +42,11 @@ class World:
     stopped: list[str] = field(default_factory=list)
     measured: list[tuple[str, int]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    judged: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
-    def serving(self, _job: object, variant: Variant) -> Iterator[Any]:
+    def serving(self, _job: object, cell: Cell) -> Iterator[Any]:
+        variant = cell.variant
         self.started.append(variant.engine)
         if variant.engine in self.start:
             raise self.start[variant.engine]
@@ -76,6 +79,9 @@ class World:
             subject.server.dead = True  # type: ignore[union-attr]
         return "ok"
 
+    def judge(self, folder: Path) -> Any:
+        return SimpleNamespace(status=self.judged.get(folder.name, "ok"))
+
     def go(self, folder: Path, plan: Matrix, *, resume: bool = False) -> dict[str, str | None]:
         run = main_job.run_matrix(
             plan, folder, resume=resume, base=ServeOptions(), say=self.said.append
@@ -89,6 +95,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(main_job, "_serving", made.serving)
     monkeypatch.setattr(main_job, "measure", made.measure)
     monkeypatch.setattr(main_job, "check_pair", lambda _engine, _quant: None)
+    monkeypatch.setattr(main_job, "judge", made.judge)
     return made
 
 
@@ -173,3 +180,47 @@ def test_the_estimate_counts_every_cell_once(world: World, tmp_path: Path) -> No
     world.go(tmp_path / "r", matrix(A, B))
     assert any(text.startswith("[3/4] llamacpp-none-u1") for text in world.said)
     assert any(text.startswith("[4/4] llamacpp-none-u2") for text in world.said)
+
+
+def test_rounds_are_interleaved_and_every_server_is_started_anew(
+    world: World, tmp_path: Path
+) -> None:
+    plan = dataclasses.replace(matrix(A, B, users=(1,)), rounds=2)
+    states = world.go(tmp_path / "r", plan)
+    assert world.started == world.stopped == ["scripted", "llamacpp", "llamacpp", "scripted"]
+    assert list(states) == [
+        "scripted-none-u1",
+        "llamacpp-none-u1",
+        "llamacpp-none-u1-round2",
+        "scripted-none-u1-round2",
+    ]
+    assert set(states.values()) == {"ok"}
+
+
+def test_resume_with_rounds_measures_the_missing_round_only(world: World, tmp_path: Path) -> None:
+    plan = dataclasses.replace(matrix(A, B, users=(1,)), rounds=2)
+    world.go(tmp_path / "r", plan)
+    (tmp_path / "r/cells/llamacpp-none-u1-round2/manifest.json").unlink()
+    world.started.clear()
+    assert set(world.go(tmp_path / "r", plan, resume=True).values()) == {"ok"}
+    assert world.started == ["llamacpp"]
+
+
+@pytest.mark.parametrize("status", ["invalid", "failed"])
+def test_resume_measures_again_what_judging_throws_out(
+    world: World, tmp_path: Path, status: str
+) -> None:
+    """The swarm was content, and the records are not: its exit code must be curable."""
+    world.go(tmp_path / "r", matrix(A))
+    world.judged["scripted-none-u2"] = status
+    world.measured.clear()
+    world.go(tmp_path / "r", matrix(A), resume=True)
+    assert world.measured == [("scripted", 2)]
+
+
+def test_a_failed_cell_keeps_its_place_in_the_matrix(world: World, tmp_path: Path) -> None:
+    world.start["scripted"] = LACKING
+    world.go(tmp_path / "r", dataclasses.replace(matrix(A, users=(1,)), rounds=2))
+    text = (tmp_path / "r/cells/scripted-none-u1-round2/manifest.json").read_text()
+    facts = json.loads(text)
+    assert (facts["variant"], facts["round"], facts["block"]) == ("scripted-none", 2, 2)
