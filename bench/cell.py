@@ -116,6 +116,7 @@ def _asked(subject: Subject, plan: SwarmPlan) -> dict[str, Any]:
         "arrivals": plan.arrivals.as_json() if plan.arrivals is not None else None,
         "scenario": asdict(plan.scenario),
         "scenario_hash": plan.scenario.digest(),
+        "slo": plan.scenario.slo.as_json() if plan.scenario.slo is not None else None,
         "warmup_s": plan.warmup,
         "duration_s": plan.duration,
         "seed": plan.seed,

@@ -16,6 +16,7 @@ from quantswarm.bench.load.scenario import Scenario, scenario_named
 from quantswarm.bench.matrix import Matrix, Variant
 from quantswarm.bench.rundir import fresh_cell, open_run
 from quantswarm.bench.selection import NO_QUANT, select
+from quantswarm.bench.slo import Slo
 from quantswarm.bench.subject import EXTERNAL, Subject, external, served
 from quantswarm.bench.ticker import Ticker
 from quantswarm.engines import hardware, placement
@@ -40,13 +41,19 @@ class Load:
     ui_port: int | None = None
     out: Path | None = None
     arrivals: Arrivals | None = None
+    slo: Slo | None = None
+
+    def described(self) -> Scenario:
+        """The scenario, with its objectives replaced where others were given."""
+        scenario = scenario_named(self.scenario)
+        return scenario if self.slo is None else dataclasses.replace(scenario, slo=self.slo)
 
 
 def drive_started(
     names: tuple[str, str | None, str], options: ServeOptions, load: Load, say: Say
 ) -> Path:
     """Start the server of (engine, quantization, model), drive it, stop it; the run directory."""
-    scenario = scenario_named(load.scenario)
+    scenario = load.described()
     if options.api_key_file is not None:
         key_in(options.api_key_file)  # refuses a file without a key before anything is built
     selection = select(*names)
@@ -70,7 +77,7 @@ def drive_url(
     url: str, served_name: str | None, options: ServeOptions, load: Load, say: Say
 ) -> Path:
     """Drive the server at `url` (any OpenAI-compatible one); the run directory."""
-    scenario = scenario_named(load.scenario)
+    scenario = load.described()
     base = (url if "://" in url else f"http://{url}").rstrip("/")
     resolved(endpoint_of(base))  # refuses what is no URL, or a host that nobody knows
     name = served_name or _first_model(base, options.api_key_file)

@@ -23,12 +23,20 @@ def answers(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     `best` and `baseline` are cell names, the fastest by output throughput among cells that are
     valid; `ratio` is best / baseline. Any of the three is None where there is none.
     """
-    levels = sorted({_level(cell) for cell in cells})
-    return [_answer([c for c in cells if _level(c) == level], *level) for level in levels]
+    levels = sorted({(cell["model"], *load_of(cell)) for cell in cells})
+    return [_answer([c for c in cells if (c["model"], *load_of(c)) == level]) for level in levels]
 
 
-def _level(cell: Cell) -> tuple[str, int, str]:
-    return cell["model"], cell["users"], offered(cell)
+def load_of(cell: Cell) -> tuple[int, float, str]:
+    """What separates one load from another, and puts them in order: users, then rates."""
+    rate = (cell.get("arrivals") or {}).get("rate")
+    return cell["users"], rate or 0.0, offered(cell)
+
+
+def load_words(cell: Cell) -> str:
+    """The load of any cell in words: "8 users", or the rate of an open loop."""
+    users = cell["users"]
+    return offered(cell) or f"{users} user{'' if users == 1 else 's'}"
 
 
 def offered(cell: Cell) -> str:
@@ -40,7 +48,9 @@ def offered(cell: Cell) -> str:
     return str(arrivals["kind"]) if rate is None else f"{rate:g} req/s, {arrivals['kind']}"
 
 
-def _answer(cells: Sequence[Cell], model: str, users: int, load: str) -> dict[str, Any]:
+def _answer(cells: Sequence[Cell]) -> dict[str, Any]:
+    """The answer for one model under one load."""
+    load = load_words(cells[0])
     sound = [cell for cell in cells if _sound(cell)]
     best = _fastest(sound)
     baseline = _fastest(cell for cell in sound if unquantized(cell["quant"]))
@@ -48,13 +58,14 @@ def _answer(cells: Sequence[Cell], model: str, users: int, load: str) -> dict[st
     if best and baseline and baseline["output_throughput"]:
         ratio = best["output_throughput"] / baseline["output_throughput"]
     return {
-        "model": model,
-        "users": users,
+        "model": cells[0]["model"],
+        "users": cells[0]["users"],
+        "load": load,
         "best": best["cell"] if best else None,
         "baseline": baseline["cell"] if baseline else None,
         "ratio": ratio,
         "left_out": [cell["cell"] for cell in cells if not _sound(cell)],
-        "sentence": _sentence(_at(users, load), best, baseline, ratio, len(cells) - len(sound)),
+        "sentence": _sentence(f"At {load}", best, baseline, ratio, len(cells) - len(sound)),
     }
 
 
@@ -66,10 +77,6 @@ def _sound(cell: Cell) -> bool:
 
 def _fastest(cells: Iterable[Cell]) -> Cell | None:
     return max(cells, key=lambda cell: cell["output_throughput"], default=None)
-
-
-def _at(users: int, load: str) -> str:
-    return f"At {load}" if load else f"At {users} user{'' if users == 1 else 's'}"
 
 
 def _sentence(

@@ -15,6 +15,7 @@ from quantswarm.bench.judge.engine_view import (
     engine_view,
     read_scrapes,
 )
+from quantswarm.bench.judge.goodput import Attainment, attainment
 from quantswarm.bench.judge.latency import LATENCIES
 from quantswarm.bench.judge.manifest import Manifest, read_manifest
 from quantswarm.bench.judge.percentile import Distribution, distribution
@@ -50,6 +51,7 @@ class CellResult:
     rates: Mapping[str, float | None]
     warnings: tuple[Mapping[str, Any], ...]
     engine: EngineView | None = None
+    slo: Attainment | None = None
 
 
 def judge(cell_dir: Path) -> CellResult:
@@ -94,7 +96,13 @@ def _measured(
     name: str, manifest: Manifest, file: RecordsFile, scrapes: Sequence[Scrape] | None
 ) -> CellResult:
     assert manifest.window is not None
-    part = cut(file.records, manifest.window, users=manifest.users, open_loop=manifest.open_loop)
+    part = cut(
+        file.records,
+        manifest.window,
+        users=manifest.users,
+        open_loop=manifest.open_loop,
+        slo=manifest.slo,
+    )
     engine = engine_view(scrapes, part)
     latencies = {m.name: distribution([m.of(r) for r in part.good]) for m in LATENCIES}
     rates = {metric.name: metric.of(part) for metric in RATES}
@@ -125,6 +133,7 @@ def _measured(
         rates=rates,
         warnings=_merged(manifest.warnings, found),
         engine=engine,
+        slo=attainment(part),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quantswarm.bench.atomic import write_text
-from quantswarm.bench.judge.answer import answers
+from quantswarm.bench.judge.answer import answers, load_of
 from quantswarm.bench.judge.cell import CellResult, judge, unmeasured
 from quantswarm.bench.judge.manifest import Manifest, read_manifest, read_object
 from quantswarm.bench.judge.percentile import Distribution
@@ -69,8 +69,8 @@ def write_summary(run_dir: Path) -> dict[str, Any]:
     return summary
 
 
-def _order(cell: Mapping[str, Any]) -> tuple[str, int, str, str, str]:
-    return (cell["model"], cell["users"], cell["engine"], cell["quant"], cell["cell"])
+def _order(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (cell["model"], *load_of(cell), cell["engine"], cell["quant"], cell["cell"])
 
 
 def _first(cells: list[dict[str, Any]], key: str) -> Any:
@@ -153,6 +153,9 @@ def cell_as_json(result: CellResult) -> dict[str, Any]:
         "warnings": [dict(warning) for warning in result.warnings],
         "cell": result.name,
         "engine_view": result.engine.as_json() if result.engine else None,
+        "goodput": result.rates.get("goodput"),
+        "slo_attainment": result.rates.get("slo_attainment"),
+        "slo": result.slo.as_json() if result.slo else None,
         "prefix_hit_rate": result.engine.prefix_hit_rate if result.engine else None,
         "window_s": manifest.window.length_s if manifest.window else None,
         "failures_by_class": dict(result.failures_by_class),

@@ -10,7 +10,7 @@ from typing import Any
 
 from quantswarm.bench.load.arrivals import Arrivals, arrivals_from
 from quantswarm.bench.load.capture import Limits
-from quantswarm.bench.load.scenario import Scenario
+from quantswarm.bench.load.scenario import Scenario, stored_scenario
 
 MOST_USERS_A_PROCESS = 64
 SPOOL = "swarm.spool"
@@ -79,7 +79,7 @@ def loads(text: str) -> SwarmPlan:
     key_file, tokenizer = raw.pop("api_key_file"), raw.pop("tokenizer")
     arrivals = raw.pop("arrivals")
     return SwarmPlan(
-        scenario=Scenario(**raw.pop("scenario")),
+        scenario=stored_scenario(raw.pop("scenario")),
         limits=Limits(**raw.pop("limits")),
         out_dir=Path(raw.pop("out_dir")),
         cores=tuple(raw.pop("cores")),

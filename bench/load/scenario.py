@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from quantswarm.bench import config_file
-from quantswarm.models.errors import BadFile
+from quantswarm.bench.slo import Slo, slo_from
+from quantswarm.models.errors import BadFile, UserMistake
 
 FOLDER = Path(__file__).parent.parent / "scenarios"
 APIS = ("completions", "chat")
@@ -35,15 +36,23 @@ class Scenario:
     warmup_s: float = 5.0
     duration_s: float = 30.0
     drain_s: float = 30.0
+    slo: Slo | None = None
 
     def digest(self) -> str:
-        """Changes with what is asked of the server; name, words and durations do not count."""
+        """Changes with what is asked of the server; name, words, durations and objectives do
+        not count."""
         asked = {"api": self.api, "in": self.prompt_tokens, "out": self.output_tokens}
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
     def as_json(self) -> dict[str, Any]:
         """The form that manifests and plans store."""
         return asdict(self)
+
+
+def stored_scenario(raw: Mapping[str, Any]) -> Scenario:
+    """What `as_json` gave."""
+    slo = raw.get("slo")
+    return Scenario(**{**raw, "slo": Slo(**slo) if slo else None})
 
 
 def scenarios() -> Mapping[str, Scenario]:
@@ -75,6 +84,7 @@ def scenario_from(document: Mapping[str, Any], path: Path) -> Scenario:
         api=document["api"],
         prompt_tokens=_tokens(document, "prompt_tokens", FEWEST_PROMPT_TOKENS, path),
         output_tokens=_tokens(document, "output_tokens", 1, path),
+        slo=_slo(document.get("slo"), path),
         **{key: _seconds(document, key, path) for key in _DURATIONS if key in document},
     )
 
@@ -91,6 +101,17 @@ def _seconds(document: Mapping[str, Any], key: str, path: Path) -> float:
     if type(value) not in (int, float) or not 0 <= value < 1e6:
         raise _wrong(path, f"{key} must be seconds, found {value!r}")
     return float(value)
+
+
+def _slo(table: object, path: Path) -> Slo | None:
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        raise _wrong(path, f"slo must be a table, found {table!r}")
+    try:
+        return slo_from(table, "slo")
+    except UserMistake as error:
+        raise _wrong(path, f"[slo] {error.found}") from None
 
 
 def _wrong(path: Path, found: str) -> BadFile:

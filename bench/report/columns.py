@@ -55,6 +55,15 @@ def _quantile(key: str, metric: str) -> Callable[[Cell], str]:
     return text
 
 
+def _in_slo(cell: Cell) -> str:
+    """The share that met the objectives, with its interval."""
+    slo = cell.get("slo")
+    if not shown(cell) or not slo:
+        return numerals.NA
+    low, high = (numerals.plain(100 * slo[end]) for end in ("low", "high"))
+    return f"{numerals.share(slo['met'] / slo['begun'])} ({low}–{high})"
+
+
 COLUMNS: tuple[Column, ...] = (
     Column(key="model", head="model", unit="", text=lambda c: str(c["model"]), numeric=False),
     Column(key="engine", head="engine", unit="", text=lambda c: str(c["engine"]), numeric=False),
@@ -87,6 +96,8 @@ COLUMNS: tuple[Column, ...] = (
         text=lambda c: numerals.share(c["prefix_hit_rate"]) if shown(c) else numerals.NA,
         drop=2,
     ),
+    Column(key="goodput", head="goodput", unit="req/s", text=_plain("goodput"), drop=5),
+    Column(key="slo_attainment", head="in SLO", unit="95 %", text=_in_slo, drop=3),
     Column(
         key="requests", head="sent", unit="", text=lambda c: numerals.whole(c["requests"]), drop=3
     ),
@@ -112,11 +123,13 @@ COLUMNS: tuple[Column, ...] = (
 
 
 def columns_for(cells: list[dict[str, Any]]) -> tuple[Column, ...]:
-    """All columns, but the model's where every cell has the same, and the cached share where no
-    engine answered from its cache."""
+    """All columns, but the model's where every cell has the same, the cached share where no engine
+    answered from its cache, and goodput where no objective was set."""
     idle = set()
     if len({cell["model"] for cell in cells}) <= 1:
         idle.add("model")
     if not any(cell["prefix_hit_rate"] for cell in cells):
         idle.add("prefix_hit_rate")
+    if not any(cell.get("slo") for cell in cells):
+        idle |= {"goodput", "slo_attainment"}
     return tuple(column for column in COLUMNS if column.key not in idle)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from quantswarm.bench.judge.answer import load_of
 from quantswarm.bench.report import definitions, facts, numerals
 from quantswarm.bench.report.columns import Column, columns_for, variant
 from quantswarm.bench.report.markdown import HONEST
@@ -83,9 +84,15 @@ def _row(
 
 def _sort_key(column: Column, cell: Mapping[str, Any]) -> str:
     """The raw value to sort by; empty for an unknown one, which sorts last."""
-    value = cell[column.key]
+    value = _rate(cell) if column.key == "users" else cell[column.key]
     hidden = column.text(cell).startswith(numerals.NA)
     return "" if value is None or hidden else str(value)
+
+
+def _rate(cell: Mapping[str, Any]) -> float:
+    """The users, or the rate of an open loop."""
+    users, rate, _ = load_of(cell)
+    return rate or users
 
 
 def _plots(cells: list[dict[str, Any]]) -> list[tuple[str, list[Plot]]]:
