@@ -52,6 +52,7 @@ def measure(subject: Subject, plan: SwarmPlan, on_progress: OnProgress) -> str:
             "reason": reason,
             **memory,
             "kernels": _kernels(subject),
+            "ended_early": result.ended_early,
             "window": asdict(result.window),
             "harness": dict(result.harness),
             "warnings": [*subject.warnings, *(item.as_json() for item in result.warnings)],

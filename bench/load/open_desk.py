@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from time import perf_counter_ns
 
 from quantswarm.bench.load.capture import Capture, Order
-from quantswarm.bench.load.desk import Desk
+from quantswarm.bench.load.desk import Desk, Glance
 from quantswarm.bench.load.link import Endpoint, Link
+from quantswarm.bench.load.patience import Misses
 from quantswarm.bench.load.plan import SwarmPlan
 from quantswarm.bench.load.probe import quantiles_ms
 from quantswarm.bench.load.prompts import Prompt, PromptMaker, PromptPool
@@ -76,6 +77,7 @@ class OpenDesk(Desk):
         self._prompts = prompts
         self._schedule = schedule
         self._flying = 0
+        self._misses = Misses(plan.scenario.slo)
         self._waiting: dict[int, Order] = {}
         self._idle: list[Link] = []
         self._delays_ns = array("q")
@@ -90,6 +92,21 @@ class OpenDesk(Desk):
     def flying(self) -> int:
         """Requests sent, or about to be, and not answered."""
         return self._flying
+
+    @property
+    def misses(self) -> int:
+        """Arrivals of the window that are lost."""
+        return self._misses.count(perf_counter_ns())
+
+    def file(self, capture: Capture) -> Glance:
+        """As for any desk; what it means for the objectives is counted too."""
+        seen = super().file(capture)
+        if self._in_window(capture.intended_ns):
+            self._misses.ended(capture, failed=seen.failure is not None)
+        return seen
+
+    def _in_window(self, intended_ns: int) -> bool:
+        return intended_ns - self.opens_ns >= self._warmup_ns
 
     def orders(self) -> Iterator[Order]:
         """Every planned request in order, its bytes ready; `intended_ns` is the plan's instant."""
@@ -114,13 +131,15 @@ class OpenDesk(Desk):
             return False
         self._flying += 1
         self._waiting[order.user] = order
+        if self._in_window(order.intended_ns):
+            self._misses.begun(order)
         self.most_in_flight = max(self.most_in_flight, self._flying)
         return True
 
     def take_link(self, order: Order) -> Link:
         """A connection for one request, the one most lately used first; notes how late it is."""
         self._waiting.pop(order.user, None)
-        if order.intended_ns - self.opens_ns >= self._warmup_ns:
+        if self._in_window(order.intended_ns):
             self._delays_ns.append(perf_counter_ns() - order.intended_ns)
         return self._idle.pop() if self._idle else self.link()
 

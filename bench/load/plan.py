@@ -26,7 +26,7 @@ class SwarmPlan:
     are laid over the request's own, one level deep. `cell` separates the prompts of cells that
     share a seed. `cores` pins the load generator; empty leaves it alone. `arrivals` None is the
     closed loop: each of `users` asks again when it is answered. Otherwise the loop is open, and
-    `users` means nothing.
+    `users` means nothing. One that `ends_early` is stopped once it is sure to miss its objectives.
     """
 
     base_url: str
@@ -47,6 +47,7 @@ class SwarmPlan:
     ui_port: int | None = None
     limits: Limits = field(default_factory=Limits)
     arrivals: Arrivals | None = None
+    ends_early: bool = False
 
     @property
     def prompt_space(self) -> str:

@@ -96,8 +96,8 @@ COLUMNS: tuple[Column, ...] = (
         text=lambda c: numerals.share(c["prefix_hit_rate"]) if shown(c) else numerals.NA,
         drop=2,
     ),
-    Column(key="goodput", head="goodput", unit="req/s", text=_plain("goodput"), drop=5),
-    Column(key="slo_attainment", head="in SLO", unit="95 %", text=_in_slo, drop=3),
+    Column(key="goodput", head="goodput", unit="req/s", text=_plain("goodput"), drop=1),
+    Column(key="slo_attainment", head="in SLO", unit="95 %", text=_in_slo),
     Column(
         key="requests", head="sent", unit="", text=lambda c: numerals.whole(c["requests"]), drop=3
     ),

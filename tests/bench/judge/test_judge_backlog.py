@@ -147,7 +147,7 @@ def test_even_arrivals_leave_less_to_chance(rate: float, growing: bool) -> None:
 
 
 def test_a_server_that_only_fills_up_is_not_overloaded() -> None:
-    """Answers of 12 s, warm-up of 5: the number in flight rises for 7 s of the window, then rests."""
+    """Answers of 12 s, warm-up of 5: more and more in flight for 7 s, then no more."""
     made = []
     for number in range(35 * 40):
         begin = START + number * S // 40
