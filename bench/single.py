@@ -26,6 +26,8 @@ from quantswarm.engines.server import progress, running
 from quantswarm.models.errors import BadFile, NotAvailable
 
 Say = Callable[[str], None]
+Drive = Callable[[Subject, Variant, Path, Scenario, "Load", Say], None]
+"""What is done with a server that is ready: one cell, or a search of many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ class Load:
     out: Path | None = None
     arrivals: Arrivals | None = None
     slo: Slo | None = None
+    purpose: str = "swarm"
 
     def described(self) -> Scenario:
         """The scenario, with its objectives replaced where others were given."""
@@ -49,55 +52,10 @@ class Load:
         return scenario if self.slo is None else dataclasses.replace(scenario, slo=self.slo)
 
 
-def drive_started(
-    names: tuple[str, str | None, str], options: ServeOptions, load: Load, say: Say
-) -> Path:
-    """Start the server of (engine, quantization, model), drive it, stop it; the run directory."""
-    scenario = load.described()
-    if options.api_key_file is not None:
-        key_in(options.api_key_file)  # refuses a file without a key before anything is built
-    selection = select(*names)
-    prepared = prepare(selection.engine, selection.recipe, selection.artefact, options)
-    variant = Variant(engine=selection.engine.name, quant=selection.quant, model=selection.model)
-    run = _open(variant, load)
-    with running(
-        selection.engine,
-        selection.artefact,
-        prepared.spec,
-        prepared.flags,
-        log=run / "servers" / f"{variant.name}.log",
-        on_wait=progress,
-    ) as server:
-        subject = served(selection, prepared, server, scenario.output_tokens)
-        _drive(subject, variant, run, scenario, load, say)
-    return run
-
-
-def drive_url(
-    url: str, served_name: str | None, options: ServeOptions, load: Load, say: Say
-) -> Path:
-    """Drive the server at `url` (any OpenAI-compatible one); the run directory."""
-    scenario = load.described()
-    base = (url if "://" in url else f"http://{url}").rstrip("/")
-    resolved(endpoint_of(base))  # refuses what is no URL, or a host that nobody knows
-    name = served_name or _first_model(base, options.api_key_file)
-    variant = Variant(engine=EXTERNAL, quant=NO_QUANT, model=name)
-    run = _open(variant, load)
-    placed = placement.plan(
-        hardware.host().core_groups,
-        server_cores=options.server_cores,
-        client_cores=options.client_cores,
-    )
-    subject = dataclasses.replace(
-        external(base, name, options.api_key_file), client_cores=placed.client_cores
-    )
-    _drive(subject, variant, run, scenario, load, say)
-    return run
-
-
-def _drive(
+def drive_cell(
     subject: Subject, variant: Variant, run: Path, scenario: Scenario, load: Load, say: Say
 ) -> None:
+    """Measure the one cell that the load describes."""
     cell = _matrix(variant, load).cells()[0]
     plan = plan_for(
         subject,
@@ -116,13 +74,68 @@ def _drive(
     measure(subject, plan, Ticker(say, cell.name))
 
 
+def drive_started(
+    names: tuple[str, str | None, str],
+    options: ServeOptions,
+    load: Load,
+    say: Say,
+    drive: Drive = drive_cell,
+) -> Path:
+    """Start the server of (engine, quantization, model), drive it, stop it; the run directory."""
+    scenario = load.described()
+    if options.api_key_file is not None:
+        key_in(options.api_key_file)  # refuses a file without a key before anything is built
+    selection = select(*names)
+    prepared = prepare(selection.engine, selection.recipe, selection.artefact, options)
+    variant = Variant(engine=selection.engine.name, quant=selection.quant, model=selection.model)
+    run = _open(variant, load)
+    with running(
+        selection.engine,
+        selection.artefact,
+        prepared.spec,
+        prepared.flags,
+        log=run / "servers" / f"{variant.name}.log",
+        on_wait=progress,
+    ) as server:
+        subject = served(selection, prepared, server, scenario.output_tokens)
+        drive(subject, variant, run, scenario, load, say)
+    return run
+
+
+def drive_url(
+    url: str,
+    served_name: str | None,
+    options: ServeOptions,
+    load: Load,
+    say: Say,
+    drive: Drive = drive_cell,
+) -> Path:
+    """Drive the server at `url` (any OpenAI-compatible one); the run directory."""
+    scenario = load.described()
+    base = (url if "://" in url else f"http://{url}").rstrip("/")
+    resolved(endpoint_of(base))  # refuses what is no URL, or a host that nobody knows
+    name = served_name or _first_model(base, options.api_key_file)
+    variant = Variant(engine=EXTERNAL, quant=NO_QUANT, model=name)
+    run = _open(variant, load)
+    placed = placement.plan(
+        hardware.host().core_groups,
+        server_cores=options.server_cores,
+        client_cores=options.client_cores,
+    )
+    subject = dataclasses.replace(
+        external(base, name, options.api_key_file), client_cores=placed.client_cores
+    )
+    drive(subject, variant, run, scenario, load, say)
+    return run
+
+
 def _open(variant: Variant, load: Load) -> Path:
     return open_run(_matrix(variant, load), load.out, resume=False, host=hardware.host().as_dict())
 
 
 def _matrix(variant: Variant, load: Load) -> Matrix:
     return Matrix(
-        name="swarm",
+        name=load.purpose,
         model=variant.model,
         scenario=load.scenario,
         users=(load.users,),

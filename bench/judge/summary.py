@@ -13,6 +13,7 @@ from quantswarm.bench.judge.answer import answers, load_of
 from quantswarm.bench.judge.cell import CellResult, judge, unmeasured
 from quantswarm.bench.judge.manifest import Manifest, read_manifest, read_object
 from quantswarm.bench.judge.percentile import Distribution
+from quantswarm.bench.saturation.outcome import judged_again
 from quantswarm.models.errors import BadFile
 
 SCHEMA = 1
@@ -48,6 +49,7 @@ def summarise(run_dir: Path) -> dict[str, Any]:
         )
     run = read_object(run_dir / "run.json") if (run_dir / "run.json").exists() else {}
     cells = sorted((cell_as_json(result) for result in results), key=_order)
+    saturation = judged_again(run_dir, cells)
     return {
         "schema": SCHEMA,
         "run": str(run_dir),
@@ -56,7 +58,8 @@ def summarise(run_dir: Path) -> dict[str, Any]:
         "matrix": run.get("matrix"),
         "host": run.get("host") or _first(cells, "host"),
         "versions": run.get("versions") or _first(cells, "versions"),
-        "answers": answers(cells),
+        "answers": [] if saturation else answers(cells),
+        "saturation": saturation,
         "cells": cells,
     }
 

@@ -55,13 +55,12 @@ def _quantile(key: str, metric: str) -> Callable[[Cell], str]:
     return text
 
 
-def _in_slo(cell: Cell) -> str:
-    """The share that met the objectives, with its interval."""
+def attained(cell: Cell) -> str:
+    """The share that met the objectives, with its interval in per cent."""
     slo = cell.get("slo")
     if not shown(cell) or not slo:
         return numerals.NA
-    low, high = (numerals.plain(100 * slo[end]) for end in ("low", "high"))
-    return f"{numerals.share(slo['met'] / slo['begun'])} ({low}–{high})"
+    return f"{slo['met'] / slo['begun']:.2%} ({100 * slo['low']:.1f}–{100 * slo['high']:.1f})"
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -97,7 +96,7 @@ COLUMNS: tuple[Column, ...] = (
         drop=2,
     ),
     Column(key="goodput", head="goodput", unit="req/s", text=_plain("goodput"), drop=1),
-    Column(key="slo_attainment", head="in SLO", unit="95 %", text=_in_slo),
+    Column(key="slo_attainment", head="in SLO", unit="95 %", text=attained),
     Column(
         key="requests", head="sent", unit="", text=lambda c: numerals.whole(c["requests"]), drop=3
     ),

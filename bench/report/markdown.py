@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from quantswarm.bench.report import definitions, facts
+from quantswarm.bench.report import definitions, facts, saturation
 from quantswarm.bench.report.columns import columns_for
 from quantswarm.bench.report.notes import Note, notes, sentence
 
@@ -24,6 +24,7 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
         _bullets(facts.header(summary)),
         "## Answer",
         "\n".join(f"* {_escaped(answer['sentence'])}" for answer in summary["answers"]),
+        *_saturation(summary),
         HONEST,
         "## Results",
         main_table(cells, marks),
@@ -58,6 +59,19 @@ def main_table(
             for row, cell in zip(rows, cells, strict=True)
         ]
     return _table(head, align, rows)
+
+
+def _saturation(summary: Mapping[str, Any]) -> list[str]:
+    """Answer and trials of a search; nothing for another run."""
+    if not summary.get("saturation"):
+        return []
+    head = [
+        f"{name}{f' ({unit})' if unit else ''}"
+        for name, unit in zip(saturation.HEAD, saturation.UNITS, strict=True)
+    ]
+    align = ["---:"] * (len(head) - 1) + ["---"]
+    told = "\n".join(f"* {_escaped(text)}" for text in saturation.sentences(summary))
+    return [told, "## Saturation", _table(head, align, saturation.rows(summary))]
 
 
 def _title(summary: Mapping[str, Any]) -> str:

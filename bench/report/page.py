@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from quantswarm.bench.judge.answer import load_of
-from quantswarm.bench.report import definitions, facts, numerals
+from quantswarm.bench.report import definitions, facts, numerals, saturation
 from quantswarm.bench.report.columns import Column, columns_for, variant
 from quantswarm.bench.report.markdown import HONEST
 from quantswarm.bench.report.notes import notes
@@ -41,6 +41,7 @@ def _content(summary: Mapping[str, Any]) -> dict[str, Any]:
         "header": facts.header(summary),
         "answers": [_answer(cells, answer) for answer in summary["answers"]],
         "honest": HONEST,
+        "saturation": _saturation(summary),
         "columns": columns,
         "rows": [_row(columns, cell, marks[cell["cell"]], summary) for cell in cells],
         "notes": footnotes,
@@ -53,6 +54,20 @@ def _content(summary: Mapping[str, Any]) -> dict[str, Any]:
             ("Names in other tools", _parsed(definitions.elsewhere())),
             ("When a percentile is given", _parsed(definitions.minimums())),
         ],
+    }
+
+
+def _saturation(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the page shows of a search; None for another run."""
+    if not summary.get("saturation"):
+        return None
+    return {
+        "sentences": saturation.sentences(summary),
+        "head": list(zip(saturation.HEAD, saturation.UNITS, strict=True)),
+        "rows": saturation.rows(summary),
+        "plot": Plot(
+            title=saturation.TITLE, reading=saturation.READING, svg=saturation.plot(summary)
+        ),
     }
 
 

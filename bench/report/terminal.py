@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from quantswarm.bench.report import saturation
 from quantswarm.bench.report.columns import Column, columns_for
 from quantswarm.bench.report.notes import Note, notes, sentence
 
@@ -16,7 +17,9 @@ EXAMPLES = 2
 
 def table(summary: Mapping[str, Any]) -> str:
     """Answers, table and footnotes; ends with a newline. Columns that do not fit are left out in
-    their declared order, never cut."""
+    their declared order, never cut. A search for saturation has a table of its own."""
+    if summary.get("saturation"):
+        return _search(summary)
     cells = summary["cells"]
     marks, footnotes = notes(cells)
     columns = _fitting(columns_for(cells), cells, marks)
@@ -28,6 +31,15 @@ def table(summary: Mapping[str, Any]) -> str:
     parts += [line for answer in summary["answers"] for line in _wrapped(answer["sentence"])]
     parts += _wrapped("One run, no interval: small differences may be noise.")
     parts += ["", *_footnotes(footnotes)] if footnotes else []
+    return "\n".join(line.rstrip() for line in parts) + "\n"
+
+
+def _search(summary: Mapping[str, Any]) -> str:
+    """A search's trials and answer; what was odd about single trials is in the report."""
+    rows = [list(saturation.HEAD), list(saturation.UNITS), *saturation.rows(summary)]
+    lines = _aligned(rows, [True] * (len(saturation.HEAD) - 1) + [False])
+    parts = [lines[0], lines[1], "─" * max(map(len, lines)), *lines[2:], ""]
+    parts += [line for text in saturation.sentences(summary) for line in _wrapped(text)]
     return "\n".join(line.rstrip() for line in parts) + "\n"
 
 

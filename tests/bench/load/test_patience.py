@@ -149,9 +149,7 @@ def test_a_hopeless_run_is_ended_whole(serve: Any, tmp_path: Path) -> None:
 
 
 def test_the_same_run_goes_on_where_nobody_asked_for_that(serve: Any, tmp_path: Path) -> None:
-    plan = plan_for(
-        serve(silent).base_url, tmp_path, duration_s=2.5, drain_s=0.2, ends_early=False
-    )
+    plan = plan_for(serve(silent).base_url, tmp_path, duration_s=2.5, drain_s=0.2, ends_early=False)
     result = drive(plan)
     assert result.ended_early is None
     assert result.recorded == len(read_schedule(tmp_path))
