@@ -22,7 +22,7 @@ Cell = Mapping[str, Any]
 def trial_of(cell: Cell) -> Trial:
     """What one cell of a summary says to the search; a failed cell met nothing."""
     slo = cell.get("slo") or {}
-    requests = slo.get("begun", cell["requests"] or 0)
+    requests = int(slo.get("begun", cell["requests"]) or 0)
     return Trial(
         rate=cell["arrivals"]["rate"],
         requests=requests,

@@ -49,7 +49,7 @@ class Quest:
         A server that dies under a load ends the search with what is known by then.
         """
         trials = _Trials(subject, variant, run, scenario, load, say, self.settings.share)
-        ended = "interrupted"
+        ended: str | None = "interrupted"
         try:
             search(trials.ask, self.settings)
             ended = None

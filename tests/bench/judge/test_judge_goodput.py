@@ -104,7 +104,8 @@ def test_none_met_is_nought_and_nothing_promised_is_not_known() -> None:
     slow = cut_of([answer(90, 10)], SLO)
     assert goodput(slow) == slo_attainment(slow) == 0
     for part in (cut_of([at(0)], None), cut_of([], SLO)):
-        assert goodput(part) is slo_attainment(part) is attainment(part) is None
+        assert goodput(part) is slo_attainment(part) is None
+        assert attainment(part) is None
 
 
 @pytest.mark.parametrize(
