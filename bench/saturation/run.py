@@ -95,7 +95,11 @@ class _Trials:
             seed=self.load.seed + before,
             ends_early=True,
         )
-        measure(self.subject, plan, Ticker(self.say, name))
+        try:
+            measure(self.subject, plan, Ticker(self.say, name))
+        except RunFailed:
+            self.cells.append(cell_as_json(judge(folder)))
+            raise
         cell = cell_as_json(judge(folder))
         self.cells.append(cell)
         trial = trial_of(cell)

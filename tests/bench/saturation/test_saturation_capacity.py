@@ -51,13 +51,13 @@ def busy_hosts_count_too() -> Iterator[None]:
         yield
 
 
-def saturate(folder: Path, out: str, *words: str) -> dict[str, Any]:
+def saturate(folder: Path, out: str, *words: str, behaviour: str = BEHAVIOUR) -> dict[str, Any]:
     """A search against a server started for it, as the command makes it; its document."""
     scenario = folder / "short.toml"
     scenario.write_text(SCENARIO)
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    server = ["--engine", "scripted", "--option", BEHAVIOUR, "--scenario", str(scenario)]
+    server = ["--engine", "scripted", "--option", behaviour, "--scenario", str(scenario)]
     arguments = parser.parse_args([*server, *words, "--repeats", "1", "--out", str(folder / out)])
     load = command._load(arguments)
     quest = run_module.Quest(settings=command._settings(arguments, load))
@@ -132,3 +132,17 @@ def test_above_capacity_is_unstable_and_below_is_not(folder: Path) -> None:
     assert "unstable" not in warned[56]
     assert "unstable" in warned[104]
     assert "ended-early" not in warned[104]
+
+
+def test_a_server_that_dies_ends_the_search_with_what_is_known(folder: Path) -> None:
+    """It answers 220 requests, which is more than the first rate's and fewer than both rates'."""
+    deadly = f"{BEHAVIOUR},fault=exit@index:220"
+    bounds = ("--low", "50", "--high", "60", "--arrivals", "constant", "--slo", "e2e_ms<5000")
+    found = saturate(folder, "dies", *bounds, behaviour=deadly)
+    assert [(trial["rate"], trial["verdict"]) for trial in found["trials"]] == [
+        (50, "passes"),
+        (60, "misses"),
+    ]
+    assert (found["conclusion"]["rate"], found["conclusion"]["fails_at"]) == (50, 60)
+    assert found["ended"]
+    assert "Broken off" in (folder / "dies" / "report.md").read_text()
