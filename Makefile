@@ -17,7 +17,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup bench serve swarm test test-fast lint format doctor report compare selftest engines tiny clean
+.PHONY: help setup bench serve swarm saturate test test-fast lint format doctor report compare selftest engines tiny clean
 
 # In a recipe, $(call flag,--users,$(USERS)) is "--users 8", or nothing when USERS is empty.
 # There is no shell syntax in the recipes: make then starts the command itself, and a signal to
@@ -45,6 +45,9 @@ serve: setup ## start ENGINE with QUANT of MODEL on loopback, until Ctrl-C
 
 swarm: setup ## one cell: load against one server
 	@$(quantswarm) swarm $(what) $(call flag,--users,$(USERS)) $(call flag,--rate,$(RATE)) $(call flag,--duration,$(DURATION)) $(gpu) $(out) $(ARGS)
+
+saturate: setup ## the highest rate at which a server keeps its objectives (SLOs)
+	@$(quantswarm) saturate $(what) $(call flag,--duration,$(DURATION)) $(gpu) $(out) $(ARGS)
 
 report: setup ## judge the run in OUT again, from its raw records
 	@$(quantswarm) report $(OUT) $(ARGS)

@@ -10,6 +10,7 @@ import argparse
 import errno
 import importlib
 import os
+import pkgutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,10 +18,11 @@ from types import FrameType, ModuleType
 
 from quantswarm.models.errors import BadFile, NoSpace, QuantswarmError
 
-COMMANDS = (
-    *("serve", "swarm", "bench", "report", "compare", "selftest"),
+FIRST = (
+    *("serve", "swarm", "saturate", "bench", "report", "compare", "selftest"),
     *("engines", "models", "quants", "doctor"),
 )
+"""The order in which help lists commands; those it does not name follow by the alphabet."""
 INTERRUPTED = 130
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -84,6 +86,13 @@ def _known(error: OSError) -> QuantswarmError | None:
     return None
 
 
+def command_names() -> tuple[str, ...]:
+    """Every command: a file in `bench/commands` is one because it is there."""
+    folder = importlib.import_module("quantswarm.bench.commands").__path__
+    found = sorted(module.name for module in pkgutil.iter_modules(folder))
+    return (*(name for name in FIRST if name in found), *(n for n in found if n not in FIRST))
+
+
 def _command(name: str) -> ModuleType:
     return importlib.import_module(f"quantswarm.bench.commands.{name}")
 
@@ -96,7 +105,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
+    for name in command_names():
         module = _command(name)
         sub = commands.add_parser(
             name, help=module.SUMMARY, description=module.__doc__, allow_abbrev=False

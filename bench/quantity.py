@@ -44,6 +44,26 @@ def seconds(option: str, *, zero: bool = False) -> Callable[[str], float]:
     return read
 
 
+def rate(option: str) -> Callable[[str], float]:
+    """Reads requests a second, above nothing."""
+    return lambda text: _between(option, text, math.inf, "a rate above 0", 4)
+
+
+def part(option: str) -> Callable[[str], float]:
+    """Reads a part of 1 that is neither nothing nor all."""
+    return lambda text: _between(option, text, 1.0, "between 0 and 1", 0.95)
+
+
+def _between(option: str, text: str, most: float, wanted: str, example: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if 0 < value < most:
+        return value
+    raise UserMistake(f"{option} {text}", f"not {wanted}", next_step=f"e.g. {option} {example:g}")
+
+
 def _whole(option: str, text: str, least: int | None, most: int | None, example: int) -> int:
     try:
         value = int(text)

@@ -17,6 +17,7 @@ from quantswarm.bench.load.scenario import Scenario, scenario_named, with_data
 from quantswarm.bench.matrix import Matrix, Variant
 from quantswarm.bench.rundir import fresh_cell, open_run
 from quantswarm.bench.selection import NO_QUANT, select
+from quantswarm.bench.slo import Slo
 from quantswarm.bench.subject import EXTERNAL, Subject, external, fitted, served
 from quantswarm.bench.ticker import Ticker
 from quantswarm.engines import hardware, placement
@@ -26,6 +27,8 @@ from quantswarm.engines.server import progress, running
 from quantswarm.models.errors import BadFile, NotAvailable
 
 Say = Callable[[str], None]
+Drive = Callable[[Subject, Variant, Path, Scenario, "Load", Say], None]
+"""What is done with a server that is ready: one cell, or a search of many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +46,45 @@ class Load:
     out: Path | None = None
     arrivals: Arrivals | None = None
     data: Path | None = None
+    slo: Slo | None = None
+    purpose: str = "swarm"
 
     def read(self) -> Scenario:
-        """The scenario, asking what is in `data` where that is given."""
+        """The scenario, asking what is in `data` and held to `slo` where they are given."""
         scenario = scenario_named(self.scenario)
-        return scenario if self.data is None else with_data(scenario, self.data)
+        if self.data is not None:
+            scenario = with_data(scenario, self.data)
+        return scenario if self.slo is None else dataclasses.replace(scenario, slo=self.slo)
+
+
+def drive_cell(
+    subject: Subject, variant: Variant, run: Path, scenario: Scenario, load: Load, say: Say
+) -> None:
+    """Measure the one cell that the load describes."""
+    cell = _matrix(variant, load).cells()[0]
+    plan = plan_for(
+        subject,
+        scenario=scenario,
+        users=cell.users,
+        arrivals=cell.arrivals,
+        out_dir=fresh_cell(run, cell.name),
+        cell=cell.name,
+        warmup_s=load.warmup_s,
+        duration_s=load.duration_s,
+        seed=load.seed,
+        ui_port=load.ui_port,
+    )
+    if load.ui_port is not None:
+        say(f"Locust's page: http://127.0.0.1:{load.ui_port}")
+    measure(subject, plan, Ticker(say, cell.name))
 
 
 def drive_started(
-    names: tuple[str, str | None, str], options: ServeOptions, load: Load, say: Say
+    names: tuple[str, str | None, str],
+    options: ServeOptions,
+    load: Load,
+    say: Say,
+    drive: Drive = drive_cell,
 ) -> Path:
     """Start the server of (engine, quantization, model), drive it, stop it; the run directory."""
     scenario = load.read()
@@ -74,12 +107,17 @@ def drive_started(
         on_wait=progress,
     ) as server:
         subject = served(selection, prepared, server)
-        _drive(subject, variant, run, scenario, load, say)
+        drive(subject, variant, run, scenario, load, say)
     return run
 
 
 def drive_url(
-    url: str, served_name: str | None, options: ServeOptions, load: Load, say: Say
+    url: str,
+    served_name: str | None,
+    options: ServeOptions,
+    load: Load,
+    say: Say,
+    drive: Drive = drive_cell,
 ) -> Path:
     """Drive the server at `url` (any OpenAI-compatible one); the run directory."""
     scenario = load.read()
@@ -97,29 +135,8 @@ def drive_url(
     subject = dataclasses.replace(
         external(base, name, options.api_key_file), client_cores=placed.client_cores
     )
-    _drive(subject, variant, run, scenario, load, say)
+    drive(subject, variant, run, scenario, load, say)
     return run
-
-
-def _drive(
-    subject: Subject, variant: Variant, run: Path, scenario: Scenario, load: Load, say: Say
-) -> None:
-    cell = _matrix(variant, load).cells()[0]
-    plan = plan_for(
-        subject,
-        scenario=scenario,
-        users=cell.users,
-        arrivals=cell.arrivals,
-        out_dir=fresh_cell(run, cell.name),
-        cell=cell.name,
-        warmup_s=load.warmup_s,
-        duration_s=load.duration_s,
-        seed=load.seed,
-        ui_port=load.ui_port,
-    )
-    if load.ui_port is not None:
-        say(f"Locust's page: http://127.0.0.1:{load.ui_port}")
-    measure(subject, plan, Ticker(say, cell.name))
 
 
 def _open(variant: Variant, load: Load) -> Path:
@@ -128,7 +145,7 @@ def _open(variant: Variant, load: Load) -> Path:
 
 def _matrix(variant: Variant, load: Load) -> Matrix:
     return Matrix(
-        name="swarm",
+        name=load.purpose,
         model=variant.model,
         scenario=load.scenario,
         users=() if load.arrivals else (load.users,),

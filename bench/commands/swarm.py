@@ -52,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     load.add_argument(
         "--seed", type=quantity.seed("--seed"), default=0, metavar="N", help="of the prompts"
     )
+    load.add_argument(
+        "--slo", metavar="LIMITS", help='objectives, e.g. "ttft_ms<200,tpot_ms<50,share=0.99"'
+    )
     load.add_argument("--ui", action="store_true", help="Locust's own page, on loopback")
     load.add_argument(
         "--ui-port",
@@ -111,6 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     from quantswarm.bench.exclusive import measuring
     from quantswarm.bench.finish import finish
     from quantswarm.bench.single import Load, drive_started, drive_url
+    from quantswarm.bench.slo import parse_slo
 
     if (arguments.url is None) == (arguments.engine is None):
         raise UserMistake(
@@ -129,6 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         ui_port=arguments.ui_port if arguments.ui else None,
         out=arguments.out,
+        slo=parse_slo(arguments.slo) if arguments.slo is not None else None,
     )
     options = options_from(arguments, users=arguments.users, port=0)
     with measuring():

@@ -46,6 +46,18 @@ def load_of(cell: Cell) -> Load:
     return Load(model=cell["model"], users=cell["users"], offered=offered(cell))
 
 
+def load_order(cell: Cell) -> tuple[int, float, str]:
+    """What separates one load from another, and puts them in order: users, then rates."""
+    rate = (cell.get("arrivals") or {}).get("rate")
+    return cell["users"], rate or 0.0, offered(cell)
+
+
+def load_words(cell: Cell) -> str:
+    """The load of any cell in words: "8 users", or the rate of an open loop."""
+    users = cell["users"]
+    return offered(cell) or f"{users} user{'' if users == 1 else 's'}"
+
+
 def offered(cell: Cell) -> str:
     """The load of an open loop in words, "" for a closed one."""
     arrivals = cell.get("arrivals")

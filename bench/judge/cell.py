@@ -16,6 +16,7 @@ from quantswarm.bench.judge.engine_view import (
     engine_view,
     read_scrapes,
 )
+from quantswarm.bench.judge.goodput import Attainment, attainment
 from quantswarm.bench.judge.latency import LATENCIES
 from quantswarm.bench.judge.manifest import Manifest, read_manifest
 from quantswarm.bench.judge.percentile import Distribution, distribution
@@ -52,6 +53,7 @@ class CellResult:
     warnings: tuple[Mapping[str, Any], ...]
     engine: EngineView | None = None
     blocks: Blocks | None = None
+    slo: Attainment | None = None
 
 
 def judge(cell_dir: Path) -> CellResult:
@@ -96,7 +98,13 @@ def _measured(
     name: str, manifest: Manifest, file: RecordsFile, scrapes: Sequence[Scrape] | None
 ) -> CellResult:
     assert manifest.window is not None
-    part = cut(file.records, manifest.window, users=manifest.users, open_loop=manifest.open_loop)
+    part = cut(
+        file.records,
+        manifest.window,
+        users=manifest.users,
+        open_loop=manifest.open_loop,
+        slo=manifest.slo,
+    )
     engine = engine_view(scrapes, part)
     latencies = {m.name: distribution([m.of(r) for r in part.good]) for m in LATENCIES}
     rates = {metric.name: metric.of(part) for metric in RATES}
@@ -128,6 +136,7 @@ def _measured(
         warnings=_merged(manifest.warnings, found),
         engine=engine,
         blocks=blocks_of(part),
+        slo=attainment(part),
     )
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from quantswarm.bench.judge.window import Window
-from quantswarm.models.errors import BadFile
+from quantswarm.bench.slo import Slo, slo_from
+from quantswarm.models.errors import BadFile, UserMistake
 
 SCHEMA = 1
 STATUSES = ("ok", "failed", "invalid", "skipped")
@@ -29,6 +30,7 @@ class Manifest:
     warnings: tuple[Mapping[str, Any], ...]
     harness: Mapping[str, Any]
     facts: Mapping[str, Any]
+    slo: Slo | None = None
 
     @property
     def open_loop(self) -> bool:
@@ -83,6 +85,7 @@ def read_manifest(path: Path) -> Manifest:
         warnings=_warnings(raw.get("warnings")),
         harness=raw.get("harness") or {},
         facts=raw,
+        slo=_slo(path, raw.get("slo")),
     )
 
 
@@ -96,6 +99,18 @@ def _window(path: Path, raw: Any) -> Window | None:
     if raw["end_ns"] <= raw["start_ns"]:
         raise _bad(path, "the window ends before it starts")
     return Window(**stamps)
+
+
+def _slo(path: Path, raw: Any) -> Slo | None:
+    """None where nothing was promised, as in every run from before there were objectives."""
+    if raw is None:
+        return None
+    if not isinstance(raw, dict):
+        raise _bad(path, f"slo must be an object, not {raw!r}")
+    try:
+        return slo_from(raw, "slo")
+    except UserMistake as error:
+        raise _bad(path, f"slo: {error.found}") from error
 
 
 def _warnings(raw: Any) -> tuple[Mapping[str, Any], ...]:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from quantswarm.bench.judge import latency
+from quantswarm.bench.judge.goodput import GOODPUT_RATES
 from quantswarm.bench.judge.metric import Rate
 from quantswarm.bench.judge.records import INTERRUPTED, OK, Record
 from quantswarm.bench.judge.window import Cut
@@ -273,4 +274,5 @@ RATES: tuple[Rate, ...] = (
         needs=("cached_tokens", "prompt_tokens"),
         of=cached_share,
     ),
+    *GOODPUT_RATES,
 )

@@ -157,7 +157,8 @@ def _unstable(e: Evidence) -> Iterator[Remark]:
         yield Remark(
             name="unstable",
             seen=f"unanswered arrivals grew from {first:.0f} to {last:.0f} through the window",
-            cause="more is offered than the server can answer: over its saturation",
+            cause="more is offered than the server can answer: over its saturation; or answers "
+            "take longer than the warm-up",
             advice="latencies here depend on the window's length; offer a lower rate",
         )
 

@@ -18,6 +18,7 @@ from quantswarm.bench.judge.cell import CellResult, judge, unmeasured
 from quantswarm.bench.judge.engine_view import prefix_hits
 from quantswarm.bench.judge.manifest import Manifest, read_manifest, read_object
 from quantswarm.bench.judge.percentile import Distribution
+from quantswarm.bench.saturation.outcome import judged_again
 from quantswarm.models.errors import BadFile
 
 SCHEMA = 1
@@ -53,6 +54,7 @@ def summarise(run_dir: Path) -> dict[str, Any]:
     """
     run, cells, blocks = _judged(run_dir)
     field = Field(run_of(cell, blocks[cell["cell"]]) for cell in cells if sound(cell))
+    saturation = judged_again(run_dir, cells)
     return {
         "schema": SCHEMA,
         "run": str(run_dir),
@@ -61,7 +63,8 @@ def summarise(run_dir: Path) -> dict[str, Any]:
         "matrix": run.get("matrix"),
         "host": run.get("host") or _first(cells, "host"),
         "versions": run.get("versions") or _first(cells, "versions"),
-        "answers": answers(cells, field),
+        "answers": [] if saturation else answers(cells, field),
+        "saturation": saturation,
         "groups": groups_as_json(field),
         "comparison": _comparison(run.get("matrix"), cells, field),
         "cells": cells,
@@ -217,6 +220,9 @@ def cell_as_json(result: CellResult) -> dict[str, Any]:
         "warnings": [dict(warning) for warning in result.warnings],
         "cell": result.name,
         "engine_view": result.engine.as_json() if result.engine else None,
+        "goodput": result.rates.get("goodput"),
+        "slo_attainment": result.rates.get("slo_attainment"),
+        "slo": result.slo.as_json() if result.slo else None,
         "prefix_hit_rate": hits,
         "prefix_hit_source": source,
         "window_s": manifest.window.length_s if manifest.window else None,

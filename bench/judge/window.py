@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from quantswarm.bench.judge.records import Record
+from quantswarm.bench.slo import Slo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class Cut:
     `started` began inside the window, whatever became of them, and whenever they ended: a slow
     request that finishes in the drain is as much a sample as a quick one. `everything` also holds
     warm-up and drain, whose tokens may fall inside the window. In an open loop a schedule decided
-    when requests began, and `users` says nothing.
+    when requests began, and `users` says nothing. `slo` is None where nothing was promised.
     """
 
     window: Window
@@ -42,6 +43,7 @@ class Cut:
     started: tuple[Record, ...]
     everything: tuple[Record, ...]
     open_loop: bool = False
+    slo: Slo | None = None
 
     @property
     def good(self) -> tuple[Record, ...]:
@@ -54,7 +56,14 @@ class Cut:
         return tuple(record for record in self.started if not record.ok)
 
 
-def cut(records: Iterable[Record], window: Window, *, users: int, open_loop: bool = False) -> Cut:
+def cut(
+    records: Iterable[Record],
+    window: Window,
+    *,
+    users: int,
+    open_loop: bool = False,
+    slo: Slo | None = None,
+) -> Cut:
     """Divide records, in any order, by their intended start."""
     everything = tuple(sorted(records, key=lambda record: (record.intended_ns, record.id)))
     return Cut(
@@ -63,4 +72,5 @@ def cut(records: Iterable[Record], window: Window, *, users: int, open_loop: boo
         started=tuple(record for record in everything if window.holds(record.intended_ns)),
         everything=everything,
         open_loop=open_loop,
+        slo=slo,
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from quantswarm.bench.load.patience import GiveUp
 from quantswarm.bench.load.progress import Progress, progress_from
 from quantswarm.models.errors import RunFailed
 
@@ -26,12 +27,14 @@ _LOG_LINES = 15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a swarm's process ended. `started` is the last count it told of requests begun."""
+    """How a swarm's process ended. `started` is the last count it told of requests begun,
+    `given_up` the reason of whoever followed it to end it."""
 
     exit_code: int
     interrupted: bool
     overdue: bool
     started: int
+    given_up: str | None = None
 
 
 class Child:
@@ -46,10 +49,12 @@ class Child:
     def run(self, plan_file: Path, on_progress: Callable[[Progress], None]) -> Ended:
         """Start, follow, and wait for the end; no process is left however this is left.
 
-        Ctrl-C asks the process to stop, a second one kills it; both return.
+        Ctrl-C asks the process to stop, a second one kills it; both return. So does `GiveUp`,
+        raised by `on_progress`.
         """
         reading, writing = os.pipe()
         interrupted = overdue = False
+        given_up = None
         with os.fdopen(reading, "rb", buffering=0) as pipe:
             process = self._spawn(plan_file, writing)
             try:
@@ -57,6 +62,9 @@ class Child:
             except KeyboardInterrupt:
                 interrupted = True
                 self._ask_to_stop(process)
+            except GiveUp as reason:
+                given_up = str(reason)
+                interrupted = self._ask_to_stop(process)
             finally:
                 _bury(process)
             self._take(_left_in(pipe.fileno()), on_progress=lambda _: None)
@@ -65,6 +73,7 @@ class Child:
             interrupted=interrupted,
             overdue=overdue,
             started=self._last.started if self._last else 0,
+            given_up=given_up,
         )
 
     def failure(self, ended: Ended, kept: int) -> RunFailed:
@@ -117,12 +126,15 @@ class Child:
                 self._last = progress
                 on_progress(progress)
 
-    def _ask_to_stop(self, process: subprocess.Popen[bytes]) -> None:
+    def _ask_to_stop(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether Ctrl-C came while it was waited for."""
         try:
             _signal_group(process, signal.SIGINT)
             process.wait(STOP_S)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
             _signal_group(process, signal.SIGKILL)
+            return isinstance(error, KeyboardInterrupt)
+        return False
 
 
 def _left_in(descriptor: int) -> bytes:

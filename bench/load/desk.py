@@ -77,6 +77,11 @@ class Desk:
         """Orders whose capture has not come back."""
         return self.started - self.finished
 
+    @property
+    def misses(self) -> int:
+        """Requests that are lost for their objectives; a closed loop has no plan to miss."""
+        return 0
+
     def enrol(self) -> int:
         """The number of a new user."""
         number, self.enrolled = self.enrolled, self.enrolled + 1

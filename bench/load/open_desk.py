@@ -9,6 +9,7 @@ from time import perf_counter_ns
 from quantswarm.bench.load.capture import Capture, Order
 from quantswarm.bench.load.desk import Desk, Glance
 from quantswarm.bench.load.link import Endpoint, Link
+from quantswarm.bench.load.patience import Misses
 from quantswarm.bench.load.plan import SwarmPlan
 from quantswarm.bench.load.probe import quantiles_ms
 from quantswarm.bench.load.prompts import PromptPool
@@ -82,6 +83,7 @@ class OpenDesk(Desk):
         self._schedule = schedule
         self._flying = 0
         self._ended = self._thinking = 0
+        self._misses = Misses(plan.scenario.slo)
         self._waiting: dict[int, Order] = {}
         self._idle: list[Link] = []
         self._delays_ns = array("q")
@@ -97,6 +99,14 @@ class OpenDesk(Desk):
     def flying(self) -> int:
         """Requests sent, or about to be, and not answered."""
         return self._flying
+
+    @property
+    def misses(self) -> int:
+        """Arrivals of the window that are lost."""
+        return self._misses.count(perf_counter_ns())
+
+    def _in_window(self, intended_ns: int) -> bool:
+        return intended_ns - self.opens_ns >= self._warmup_ns
 
     def orders(self) -> Iterator[Order]:
         """Every planned request in order, its bytes ready; `intended_ns` is the plan's instant."""
@@ -118,8 +128,11 @@ class OpenDesk(Desk):
         return order
 
     def file(self, capture: Capture) -> Glance:
-        """As for any desk; an arrival has ended once nothing of its conversation is left."""
+        """As for any desk; what it means for the objectives is counted too, and an arrival has
+        ended once nothing of its conversation is left."""
         seen = super().file(capture)
+        if self._in_window(capture.intended_ns):
+            self._misses.ended(capture, failed=seen.failure is not None)
         goes_on = self.unfinished(capture.user) is not None
         self._thinking += goes_on
         self._ended += not goes_on
@@ -135,6 +148,8 @@ class OpenDesk(Desk):
             return False
         self._flying += 1
         self._waiting[order.user] = order
+        if self._in_window(order.intended_ns):
+            self._misses.begun(order)
         self.most_in_flight = max(self.most_in_flight, self._flying)
         return True
 
@@ -142,7 +157,7 @@ class OpenDesk(Desk):
         """A connection for one request, the one most lately used first; notes how late it is."""
         self._waiting.pop(order.user, None)
         planned = order.turn is None or order.turn == 1
-        if planned and order.intended_ns - self.opens_ns >= self._warmup_ns:
+        if planned and self._in_window(order.intended_ns):
             self._delays_ns.append(perf_counter_ns() - order.intended_ns)
         return self._idle.pop() if self._idle else self.link()
 

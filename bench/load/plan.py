@@ -24,7 +24,8 @@ class SwarmPlan:
     they are laid over the request's own, one level deep. None sends OpenAI's fields alone. `cell`
     separates the prompts of cells that share a seed. `cores` pins the load generator; empty leaves
     it alone. `arrivals` None is the closed loop: each of `users` asks again when it is answered.
-    Otherwise the loop is open, and `users` means nothing.
+    Otherwise the loop is open, and `users` means nothing. One that `ends_early` is stopped once it
+    is sure to miss its objectives.
     """
 
     base_url: str
@@ -45,6 +46,7 @@ class SwarmPlan:
     ui_port: int | None = None
     limits: Limits = field(default_factory=Limits)
     arrivals: Arrivals | None = None
+    ends_early: bool = False
 
     @property
     def prompt_space(self) -> str:

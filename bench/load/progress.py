@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """Counts since the swarm began. `failures` and `tokens` are quick looks, not the records'.
+    `misses` are arrivals of an open loop's window that cannot meet their objectives any more.
 
     `phase` is "preparing", "warm-up", "window" or "drain"; `elapsed_s` counts from the first user.
     """
@@ -21,6 +22,7 @@ class Progress:
     finished: int
     failures: int
     tokens: int
+    misses: int = 0
 
     def line(self) -> bytes:
         """Its line on the pipe."""

@@ -18,7 +18,8 @@ from quantswarm.bench.load.lengths import (
     longest,
     shortest,
 )
-from quantswarm.bench.load.scenario_keys import READERS, mistake, seconds, sha256_of
+from quantswarm.bench.load.scenario_keys import READERS, mistake, objectives, seconds, sha256_of
+from quantswarm.bench.slo import Slo
 from quantswarm.models.errors import BadFile
 
 FOLDER = Path(__file__).parent.parent / "scenarios"
@@ -54,6 +55,7 @@ class Scenario:
     data_sha256: str | None = None
     longest_prompt_tokens: int | None = None
     mix: tuple[tuple[float, Scenario], ...] = ()
+    slo: Slo | None = None
 
     @property
     def components(self) -> tuple[Scenario, ...]:
@@ -71,7 +73,8 @@ class Scenario:
         return not self._extras()
 
     def digest(self) -> str:
-        """Changes with what is asked of the server; name, words and durations do not count."""
+        """Changes with what is asked of the server; name, words, durations and objectives do
+        not count."""
         return hashlib.sha256(json.dumps(self.asked(), sort_keys=True).encode()).hexdigest()[:16]
 
     def as_json(self) -> dict[str, Any]:
@@ -84,6 +87,7 @@ class Scenario:
             "description": self.description,
             **{key: getattr(self, key) for key in _DURATIONS},
             **self._extras(),
+            **({"slo": self.slo.as_json()} if self.slo is not None else {}),
         }
 
     def asked(self) -> dict[str, Any]:
@@ -122,7 +126,8 @@ def scenario_from_json(raw: Mapping[str, Any]) -> Scenario:
         if found.get(key) is not None:
             found[key] = length_from(found[key], 1)
     mix = [(part["weight"], scenario_from_json(part["scenario"])) for part in found.pop("mix", ())]
-    return Scenario(**found, mix=tuple(mix))
+    slo = found.pop("slo", None)
+    return Scenario(**found, mix=tuple(mix), slo=Slo(**slo) if slo else None)
 
 
 def scenarios() -> Mapping[str, Scenario]:
@@ -148,6 +153,7 @@ def scenario_from(document: Mapping[str, Any], path: Path) -> Scenario:
     common: dict[str, Any] = {
         "name": str(document.get("name", path.stem)),
         "description": str(document.get("description", "")),
+        "slo": objectives(document.get("slo"), path),
         **{key: seconds(document, key, path) for key in _DURATIONS if key in document},
     }
     if "mix" in document:

@@ -9,7 +9,8 @@ from typing import Any
 
 from quantswarm.bench import config_file
 from quantswarm.bench.load.lengths import FEWEST_PROMPT_TOKENS, Length, Unfit, length_from
-from quantswarm.models.errors import BadFile
+from quantswarm.bench.slo import Slo, slo_from
+from quantswarm.models.errors import BadFile, UserMistake
 
 APIS = ("completions", "chat")
 
@@ -54,6 +55,18 @@ def seconds(document: Mapping[str, Any], key: str, path: Path) -> float:
     if type(value) not in (int, float) or not 0 <= value < 1e6:
         raise mistake(path, f"{key} must be seconds, found {value!r}")
     return float(value)
+
+
+def objectives(table: object, path: Path) -> Slo | None:
+    """The table `[slo]`; None where a scenario has none."""
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        raise mistake(path, f"slo must be a table, found {table!r}")
+    try:
+        return slo_from(table, "slo")
+    except UserMistake as error:
+        raise mistake(path, f"[slo] {error.found}") from None
 
 
 READERS: Mapping[str, Callable[[Mapping[str, Any], str, Path], Any]] = {

@@ -12,6 +12,7 @@ from typing import Any
 from quantswarm.bench.load.child import Child, Ended
 from quantswarm.bench.load.convert import Converted, convert
 from quantswarm.bench.load.link import endpoint_of
+from quantswarm.bench.load.patience import patience_of
 from quantswarm.bench.load.plan import FACTS, SPOOL, SwarmPlan
 from quantswarm.bench.load.progress import Progress
 from quantswarm.bench.load.schedule import (
@@ -55,10 +56,10 @@ class SwarmResult:
     loop_lag_{p50,p99,max}_ms, client_delay_{p50,p99,max}_ms, own_lag_p99_ms,
     requests_started, prompts_made, prompts_late, users_seen, scheduling; of an open loop also
     arrivals_planned, arrivals_dropped,
-    arrivals_digest, most_in_flight, dispatch_delay_{p50,p99,max}_ms.
+    arrivals_digest, most_in_flight, ended_early (a reason), dispatch_delay_{p50,p99,max}_ms.
     `invalid_reason` is set when records are missing, the generator itself failed or missed its own
     schedule: then no number may be published. A run stopped before its first user may leave no
-    records file at all.
+    records file at all. `ended_early` says why a run that could only miss was cut short.
     """
 
     records: Path
@@ -70,6 +71,7 @@ class SwarmResult:
     warnings: tuple[NamedWarning, ...]
     interrupted: bool
     invalid_reason: str | None
+    ended_early: str | None = None
 
 
 def drive(plan: SwarmPlan, on_progress: Callable[[Progress], None] | None = None) -> SwarmResult:
@@ -88,7 +90,9 @@ def drive(plan: SwarmPlan, on_progress: Callable[[Progress], None] | None = None
     plan_file = plan.out_dir / PLAN
     plan_file.write_text(plan.dumps(), encoding="utf-8")
     child = Child(plan.out_dir / LOG, plan.warmup + plan.duration + plan.drain)
-    ended = child.run(plan_file, on_progress or (lambda _: None))
+    tell = on_progress or (lambda _: None)
+    patience = patience_of(plan, schedule)
+    ended = child.run(plan_file, patience.watching(tell) if patience else tell)
     return _harvest(plan, child, ended, _Planned(arrivals=schedule, digest=digest))
 
 
@@ -171,15 +175,18 @@ def _result(
 ) -> SwarmResult:
     started = facts["started"] if facts else ended.started
     stopped = bool(facts and facts["interrupted"] and not facts["problem"])
-    interrupted = ended.interrupted or stopped
+    given_up = ended.given_up if stopped else None
+    interrupted = ended.interrupted or (stopped and given_up is None)
     missing = max(0, started - converted.records)
-    if not interrupted:
+    if not (interrupted or given_up):
         missing = max(missing, planned.missing(converted.users))
     harness = dict(facts["harness"]) if facts else {"requests_started": started}
     harness["cpu_us_per_token"] = _cpu_us_per_token(harness, converted)
     harness.update(converted.delays)
     if planned.digest is not None:
         harness["arrivals_digest"] = planned.digest
+    if given_up is not None:
+        harness["ended_early"] = given_up
     return SwarmResult(
         records=plan.out_dir / RECORDS,
         window=window,
@@ -189,6 +196,7 @@ def _result(
         harness=harness,
         warnings=warnings_of(plan, harness, missing=missing, interrupted=interrupted),
         interrupted=interrupted,
+        ended_early=given_up,
         invalid_reason=_invalid_reason(facts, missing, max(started, len(planned.arrivals)))
         or missed_schedule(plan, harness),
     )

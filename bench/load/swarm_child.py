@@ -163,6 +163,7 @@ class Timeline:
                 finished=self._desk.finished,
                 failures=self._desk.failures,
                 tokens=self._desk.tokens,
+                misses=self._desk.misses,
             )
         )
 

@@ -33,6 +33,7 @@ def warnings_of(
     return (
         *_missing(missing),
         *_interrupted(interrupted),
+        *_ended_early(harness),
         *_crowded(plan, harness),
         *_dropped(harness),
         *_late(plan, harness),
@@ -58,6 +59,17 @@ def _interrupted(interrupted: bool) -> Iterator[NamedWarning]:
             seen="the run was stopped before its end",
             cause="Ctrl-C, or a signal",
             advice="use what is there to look around, not to compare",
+        )
+
+
+def _ended_early(harness: Mapping[str, Any]) -> Iterator[NamedWarning]:
+    reason = harness.get("ended_early")
+    if reason:
+        yield NamedWarning(
+            name="ended-early",
+            seen=f"the run was ended before its time: {reason}",
+            cause="more is offered than the server can answer within the objectives",
+            advice="its numbers are of a shorter window, and of answers that were cut off",
         )
 
 

@@ -76,6 +76,14 @@ def _cached(cell: Cell) -> str:
     return f"{share} (answers)" if cell.get("prefix_hit_source") == ANSWERS else share
 
 
+def attained(cell: Cell) -> str:
+    """The share that met the objectives, with its interval in per cent."""
+    slo = cell.get("slo")
+    if not shown(cell) or not slo:
+        return numerals.NA
+    return f"{slo['met'] / slo['begun']:.2%} ({100 * slo['low']:.1f}–{100 * slo['high']:.1f})"
+
+
 COLUMNS: tuple[Column, ...] = (
     Column(key="model", head="model", unit="", text=lambda c: str(c["model"]), numeric=False),
     Column(key="engine", head="engine", unit="", text=lambda c: str(c["engine"]), numeric=False),
@@ -121,6 +129,8 @@ COLUMNS: tuple[Column, ...] = (
         text=_cached,
         drop=1,
     ),
+    Column(key="goodput", head="goodput", unit="req/s", text=_plain("goodput"), drop=1),
+    Column(key="slo_attainment", head="in SLO", unit="95 %", text=attained),
     Column(
         key="requests", head="sent", unit="", text=lambda c: numerals.whole(c["requests"]), drop=3
     ),
@@ -146,11 +156,13 @@ COLUMNS: tuple[Column, ...] = (
 
 
 def columns_for(cells: list[dict[str, Any]]) -> tuple[Column, ...]:
-    """All columns, but the model's where every cell has the same, and those of labels, rounds and
-    ratios where there are none."""
+    """All columns, but the model's where every cell has the same, and those of objectives, labels,
+    rounds and ratios where there are none."""
     idle = set()
     if len({cell["model"] for cell in cells}) <= 1:
         idle.add("model")
+    if not any(cell.get("slo") for cell in cells):
+        idle |= {"goodput", "slo_attainment"}
     if not any(cell.get("label") for cell in cells):
         idle.add("label")
     if not any(cell.get("rounds") for cell in cells):

@@ -8,6 +8,7 @@ from typing import Any
 
 from quantswarm.bench.report import numerals
 from quantswarm.bench.report.where import host_words, matrix_words
+from quantswarm.bench.slo import Slo
 
 Pairs = list[tuple[str, str]]
 
@@ -47,6 +48,7 @@ def details(cell: Mapping[str, Any]) -> Pairs:
         ("weights sha256", str(cell.get("artefact_sha256") or numerals.NA)),
         ("failures by class", _flat(cell["failures_by_class"]) if _counted(cell) else numerals.NA),
         ("failures outside the window", _outside(cell)),
+        *_objectives(cell),
         ("concurrency achieved", numerals.plain(rates.get("concurrency"))),
         ("prefill / decode at 1 user", _speeds(rates, "prefill_rate", "decode_rate")),
         ("by the server's clock", _speeds(rates, "server_prefill_rate", "server_decode_rate")),
@@ -77,6 +79,20 @@ def _counted(cell: Mapping[str, Any]) -> bool:
 
 def _outside(cell: Mapping[str, Any]) -> str:
     return _flat(cell["failures_outside_window"], empty="none") if _counted(cell) else numerals.NA
+
+
+def _objectives(cell: Mapping[str, Any]) -> Pairs:
+    """What was promised and how often it was kept; nothing where nothing was promised."""
+    found = cell.get("slo")
+    if not found:
+        return []
+    alone = [
+        f"{name.upper()} {numerals.share(cell['rates'][f'slo_attainment_{name}'])}"
+        for name in Slo(**found["slo"]).limits
+    ]
+    told = f"met by {found['met']:,} of {found['begun']:,} requests {found['of']}"
+    interval = f"95 % interval {found['low']:.2%} to {found['high']:.2%}"
+    return [("objectives", f"{Slo(**found['slo'])}; {'; '.join([told, interval, *alone])}")]
 
 
 def _own_view(view: Mapping[str, Any] | None) -> str:

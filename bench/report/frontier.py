@@ -1,10 +1,11 @@
-"""Throughput against latency: one line a variant through its numbers of users."""
+"""Throughput against latency: one line a variant through its loads, from light to heavy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from quantswarm.bench.compare.entries import load_order
 from quantswarm.bench.report.columns import shown, variant
 from quantswarm.bench.report.svg import MARKS, SERIES
 
@@ -38,19 +39,25 @@ def frontier(cells: Cells) -> Figure:
     return figure
 
 
-def _points(cells: Cells, name: str) -> Iterator[tuple[float, float, int]]:
-    for cell in sorted(cells, key=lambda cell: int(cell["users"])):
+def _points(cells: Cells, name: str) -> Iterator[tuple[float, float, str]]:
+    for cell in sorted(cells, key=load_order):
         x, y = cell["output_throughput"], cell["tpot_p50_ms"]
         if variant(cell) == name and shown(cell) and x is not None and y is not None:
-            yield x, y, cell["users"]
+            yield x, y, _mark(cell)
 
 
-def _line(axes: Axes, points: list[tuple[float, float, int]], name: str, index: int) -> None:
+def _mark(cell: Mapping[str, Any]) -> str:
+    """The number of users, or the rate of an open loop; of a trace, that it is one."""
+    users, rate, words = load_order(cell)
+    return f"{rate:g}/s" if rate else words or str(users)
+
+
+def _line(axes: Axes, points: list[tuple[float, float, str]], name: str, index: int) -> None:
     if not points:
         return
-    x, y, users = zip(*points, strict=True)
+    x, y, loads = zip(*points, strict=True)
     colour, mark = SERIES[index % 8], MARKS[index % 8]
     style = LINES[index // 8 % 4]
     axes.plot(x, y, color=colour, marker=mark, markersize=7, linestyle=style, label=name)
-    for at_x, at_y, count in zip(x, y, users, strict=True):
-        axes.annotate(str(count), (at_x, at_y), (-11, 4), textcoords="offset points", fontsize=9)
+    for at_x, at_y, load in zip(x, y, loads, strict=True):
+        axes.annotate(load, (at_x, at_y), (-11, 4), textcoords="offset points", fontsize=9)

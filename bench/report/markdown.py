@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from quantswarm.bench.report import compared, definitions, facts
+from quantswarm.bench.report import compared, definitions, facts, saturation
 from quantswarm.bench.report.columns import columns_for
 from quantswarm.bench.report.grouped import marks_of, rows_of
 from quantswarm.bench.report.notes import Note, notes, sentence
@@ -21,6 +21,7 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
         _bullets(facts.header(summary)),
         "## Answer",
         "\n".join(f"* {_escaped(answer['sentence'])}" for answer in summary["answers"]),
+        *_saturation(summary),
         compared.honest(summary),
         "## Results",
         main_table(rows, marks_of(rows, marks)),
@@ -69,6 +70,19 @@ def _comparison(summary: Mapping[str, Any]) -> Iterator[str]:
     yield from (
         f"**{remark['name']}**: {_escaped(_told(remark))}" for remark in compared.remarks(summary)
     )
+
+
+def _saturation(summary: Mapping[str, Any]) -> list[str]:
+    """Answer and trials of a search; nothing for another run."""
+    if not summary.get("saturation"):
+        return []
+    head = [
+        f"{name}{f' ({unit})' if unit else ''}"
+        for name, unit in zip(saturation.HEAD, saturation.UNITS, strict=True)
+    ]
+    align = ["---:"] * (len(head) - 1) + ["---"]
+    told = "\n".join(f"* {_escaped(text)}" for text in saturation.sentences(summary))
+    return [told, "## Saturation", _table(head, align, saturation.rows(summary))]
 
 
 def _title(summary: Mapping[str, Any]) -> str:

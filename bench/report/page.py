@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from quantswarm.bench.report import compared, definitions, facts, numerals
+from quantswarm.bench.compare.entries import load_order
+from quantswarm.bench.report import compared, definitions, facts, numerals, saturation
 from quantswarm.bench.report.columns import Column, columns_for, variant
 from quantswarm.bench.report.grouped import marks_of, rows_of
 from quantswarm.bench.report.notes import notes
@@ -43,6 +44,7 @@ def _content(summary: Mapping[str, Any]) -> dict[str, Any]:
         "honest": compared.honest(summary),
         "comparison": compared.tables(summary),
         "comparison_remarks": compared.remarks(summary),
+        "saturation": _saturation(summary),
         "columns": columns,
         "rows": [_row(columns, row, marks[row["cell"]], summary) for row in rows],
         "notes": footnotes,
@@ -55,6 +57,20 @@ def _content(summary: Mapping[str, Any]) -> dict[str, Any]:
             ("Names in other tools", _parsed(definitions.elsewhere())),
             ("When a percentile is given", _parsed(definitions.minimums())),
         ],
+    }
+
+
+def _saturation(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the page shows of a search; None for another run."""
+    if not summary.get("saturation"):
+        return None
+    return {
+        "sentences": saturation.sentences(summary),
+        "head": list(zip(saturation.HEAD, saturation.UNITS, strict=True)),
+        "rows": saturation.rows(summary),
+        "plot": Plot(
+            title=saturation.TITLE, reading=saturation.READING, svg=saturation.plot(summary)
+        ),
     }
 
 
@@ -97,8 +113,16 @@ def _row(
 def _sort_key(column: Column, cell: Mapping[str, Any]) -> str:
     """The raw value to sort by; empty for an unknown one, which sorts last."""
     value = cell.get(column.key) or (cell.get("against") or {}).get(column.key)
+    if column.key == "users":
+        value = _rate(cell)
     hidden = column.text(cell).startswith(numerals.NA)
     return "" if value is None or hidden else str(value)
+
+
+def _rate(cell: Mapping[str, Any]) -> float:
+    """The users, or the rate of an open loop."""
+    users, rate, _ = load_order(cell)
+    return rate or users
 
 
 def _plots(cells: list[dict[str, Any]]) -> list[tuple[str, list[Plot]]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from quantswarm.bench.compare.entries import load_order, load_words
 from quantswarm.bench.report import numerals
 from quantswarm.bench.report.columns import shown, variant
 from quantswarm.bench.report.frontier import frontier
@@ -21,6 +22,7 @@ Cells = Sequence[Cell]
 
 WIDTH_IN = 5.0
 ROW_IN = 0.21
+MOST_IN_A_ROW = 4
 FRONTIER = "Throughput against latency"
 SPOKEN = "The table of results holds the numbers."
 
@@ -64,7 +66,8 @@ def _drawn(cells: Cells, prefix: str) -> Iterator[Plot]:
         )
     yield Plot(
         title=FRONTIER,
-        reading="The figure at a mark is the number of users. Right and low is better.",
+        reading="The figure at a mark is the number of users, or the rate offered (/s). "
+        "Right and low is better.",
         svg=inline(frontier(cells), name=f"{prefix}-frontier", description=f"{FRONTIER}. {SPOKEN}"),
     )
     yield _plot(
@@ -89,16 +92,20 @@ def _variants(cells: Cells) -> list[str]:
     return list(dict.fromkeys(variant(cell) for cell in cells))
 
 
-def _levels(cells: Cells) -> list[int]:
-    return sorted({cell["users"] for cell in cells})
+def _levels(cells: Cells) -> list[str]:
+    """The loads in words, from light to heavy."""
+    return [
+        load_words(cell)
+        for cell in {load_order(c): c for c in sorted(cells, key=load_order)}.values()
+    ]
 
 
-def _find(cells: Cells, name: str, users: int) -> Cell | None:
-    return next((c for c in cells if variant(c) == name and c["users"] == users), None)
+def _find(cells: Cells, name: str, load: str) -> Cell | None:
+    return next((c for c in cells if variant(c) == name and load_words(c) == load), None)
 
 
 def _plot(cells: Cells, name: str, title: str, reading: str, draw: Callable[[Axes], None]) -> Plot:
-    """A plot with one band a variant and, in it, one row a number of users."""
+    """A plot with one band a variant and, in it, one row a load."""
     from matplotlib.figure import Figure
 
     variants, levels = _variants(cells), _levels(cells)
@@ -116,36 +123,35 @@ def _plot(cells: Cells, name: str, title: str, reading: str, draw: Callable[[Axe
     return Plot(title=title, reading=reading, svg=svg)
 
 
-def _row(band: int, level: int, levels: Sequence[int]) -> float:
+def _row(band: int, level: int, levels: Sequence[str]) -> float:
     return band * (len(levels) + 0.8) + level
 
 
-def _middle(band: int, levels: Sequence[int]) -> float:
+def _middle(band: int, levels: Sequence[str]) -> float:
     return _row(band, 0, levels) + (len(levels) - 1) / 2
 
 
-def _legend(axes: Axes, levels: Sequence[int]) -> None:
+def _legend(axes: Axes, levels: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=SERIES[i % 8], marker=MARKS[i % 8], linestyle="none", label=_at(users))
-        for i, users in enumerate(levels)
+        Line2D([], [], color=SERIES[i % 8], marker=MARKS[i % 8], linestyle="none", label=load)
+        for i, load in enumerate(levels)
     ]
     axes.figure.legend(
-        handles=handles, loc="outside upper right", ncols=len(levels), handletextpad=0.1
+        handles=handles,
+        loc="outside upper right",
+        ncols=min(len(levels), MOST_IN_A_ROW),
+        handletextpad=0.1,
     )
-
-
-def _at(users: int) -> str:
-    return f"{users} user{'' if users == 1 else 's'}"
 
 
 def _each(cells: Cells) -> Iterator[tuple[float, int, Cell | None]]:
     """Every place of a plot with bands: its height, the number of its level, and its cell."""
     levels = _levels(cells)
     for band, name in enumerate(_variants(cells)):
-        for index, users in enumerate(levels):
-            yield _row(band, index, levels), index, _find(cells, name, users)
+        for index, load in enumerate(levels):
+            yield _row(band, index, levels), index, _find(cells, name, load)
 
 
 def _missing(axes: Axes, y: float, cell: Cell | None) -> None:
@@ -205,7 +211,14 @@ def _once(cells: Cells, prefix: str, key: str, title: str, unit: str, scale: flo
     for name in _variants(cells):
         mine = [cell for cell in cells if variant(cell) == name]
         known = [cell[key] for cell in mine if cell[key] is not None]
-        merged.append({**mine[0], "users": 0, key: statistics.median(known) if known else None})
+        merged.append(
+            {
+                **mine[0],
+                "users": 0,
+                "arrivals": None,
+                key: statistics.median(known) if known else None,
+            }
+        )
     return _plot(
         merged,
         f"{prefix}-{key}",

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from quantswarm.bench.report import compared
+from quantswarm.bench.report import compared, saturation
 from quantswarm.bench.report.columns import Column, columns_for
 from quantswarm.bench.report.grouped import marks_of, rows_of
 from quantswarm.bench.report.notes import Note, notes, sentence
@@ -19,7 +19,9 @@ ONCE = "One run, no interval: small differences may be noise."
 
 def table(summary: Mapping[str, Any]) -> str:
     """Answers, table and footnotes; ends with a newline. Columns that do not fit are left out in
-    their declared order, never cut."""
+    their declared order, never cut. A search for saturation has a table of its own."""
+    if summary.get("saturation"):
+        return _search(summary)
     cells = rows_of(summary)
     marks, footnotes = notes(summary["cells"])
     marks = marks_of(cells, marks)
@@ -50,6 +52,15 @@ def wrapped(text: str) -> str:
 def _honest(summary: Mapping[str, Any]) -> str:
     comparison = summary.get("comparison")
     return compared.reading(comparison) if comparison else ONCE
+
+
+def _search(summary: Mapping[str, Any]) -> str:
+    """A search's trials and answer; what was odd about single trials is in the report."""
+    rows = [list(saturation.HEAD), list(saturation.UNITS), *saturation.rows(summary)]
+    lines = _aligned(rows, [True] * (len(saturation.HEAD) - 1) + [False])
+    parts = [lines[0], lines[1], "─" * max(map(len, lines)), *lines[2:], ""]
+    parts += [line for text in saturation.sentences(summary) for line in _wrapped(text)]
+    return "\n".join(line.rstrip() for line in parts) + "\n"
 
 
 def _heads(columns: Sequence[Column]) -> list[str]:

@@ -111,3 +111,50 @@ def test_an_unstable_cell_says_so_and_a_closed_loop_never_does(tmp_path: Path) -
         names[arrivals is None] = [warning["name"] for warning in found.warnings]
     assert "unstable" in names[False]
     assert "unstable" not in names[True]
+
+
+def offered(rho: float, seed: int, slots: int = 4) -> bool:
+    """Whether a load of `rho` times the capacity of a queue, 600 arrivals at 1, looks unstable."""
+    found = backlog(cut_of(queue(rho * 20, slots / 20, seed, slots)))
+    assert found is not None
+    return found.growing
+
+
+@pytest.mark.parametrize(("rho", "least", "most"), [(0.9, 0, 1), (1.2, 17, 20), (1.3, 20, 20)])
+def test_how_often_it_is_right_near_saturation(rho: float, least: int, most: int) -> None:
+    """Of twenty seeds; between the two a window of 600 arrivals cannot tell."""
+    assert least <= sum(offered(rho, seed) for seed in range(20)) <= most
+
+
+def even(rate: float, service_s: float) -> list[dict[str, Any]]:
+    """Evenly spaced arrivals at one place."""
+    free, made = 0.0, []
+    for number in range(int(35 * rate)):
+        at = number / rate
+        free = max(at, free) + service_s
+        begin, end = START + int(at * S), START + int(free * S)
+        more = {"event_ns": [end - MS, end], "event_tokens": [1, 1], "output_tokens": 2}
+        made.append(record(number, begin, sent_ns=begin + 1000, end_ns=end, **more))
+    return made
+
+
+@pytest.mark.parametrize(("rate", "growing"), [(19.0, False), (20.0, False), (20.8, True)])
+def test_even_arrivals_leave_less_to_chance(rate: float, growing: bool) -> None:
+    found = backlog(cut_of(even(rate, 0.05)))
+    assert found is not None
+    assert found.growing is growing
+    assert found.dispersion < 0.1
+
+
+def test_a_server_that_only_fills_up_is_not_overloaded() -> None:
+    """Answers of 12 s, warm-up of 5: more and more in flight for 7 s, then no more."""
+    made = []
+    for number in range(35 * 40):
+        begin = START + number * S // 40
+        end = begin + 12 * S
+        more = {"event_ns": [end - MS, end], "event_tokens": [1, 1], "output_tokens": 2}
+        made.append(record(number, begin, sent_ns=begin + 1000, end_ns=end, **more))
+    found = backlog(cut_of(made))
+    assert found is not None
+    assert found.thirds[2] > found.thirds[0] + 0.02 * found.arrivals
+    assert not found.growing

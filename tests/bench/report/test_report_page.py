@@ -129,6 +129,12 @@ def test_two_models_share_no_id_and_no_axis(summary: dict[str, Any]) -> None:
 
 def test_a_run_with_nothing_but_failures_still_has_a_page(summary: dict[str, Any]) -> None:
     cell = next(cell for cell in summary["cells"] if cell["status"] == "failed")
-    answer = {"model": "tiny", "users": 8, "best": None, "sentence": "At 8 users: no answer."}
+    answer = {
+        "model": "tiny",
+        "users": 8,
+        "load": "8 users",
+        "best": None,
+        "sentence": "At 8 users: no answer.",
+    }
     page = as_page(summary | {"cells": [cell], "answers": [answer]})
     assert "At 8 users: no answer." in page

@@ -1,0 +1,1 @@
+"""The search for saturation: the highest offered rate at which a server keeps its objectives."""
