@@ -11,6 +11,7 @@ from typing import Any
 
 from quantswarm.bench import config_file
 from quantswarm.bench.load.arrivals import Arrivals
+from quantswarm.bench.quantity import AUTO
 from quantswarm.models.errors import BadFile
 
 FOLDER = Path(__file__).parent / "matrices"
@@ -50,6 +51,7 @@ class Matrix:
     """Variants × users under one scenario. Durations in seconds; None takes the scenario's.
 
     `arrivals` replaces the users by one open loop; `users` is then the server's places only.
+    `processes` of the load generator, None as many as a cell's users need.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Matrix:
     duration_s: float | None = None
     seed: int = 0
     arrivals: Arrivals | None = None
+    processes: int | None = None
 
     def cells(self) -> tuple[Cell, ...]:
         """In the order they run: one server after another, each from few users to many."""
@@ -86,8 +89,9 @@ class Matrix:
     def digest(self) -> str:
         """Changes whenever anything in the matrix does; a resumed run must have the same."""
         fields = asdict(self)
-        if self.arrivals is None:
-            del fields["arrivals"]
+        for later in ("arrivals", "processes"):  # a run of before them must have its old digest
+            if fields[later] is None:
+                del fields[later]
         text = json.dumps(fields, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -119,6 +123,7 @@ def matrix_from(document: Mapping[str, Any], path: Path) -> Matrix:
         warmup_s=_seconds(document, "warmup_s", path, zero=True),
         duration_s=_seconds(document, "duration_s", path),
         seed=_whole(document.get("seed", 0), "seed", path, least=None),
+        processes=_processes(document.get("processes"), path),
     )
     _check_distinct(matrix, path)
     return matrix
@@ -152,6 +157,10 @@ def _users(value: object, path: Path) -> tuple[int, ...]:
     if not all(type(count) is int and count > 0 for count in counts):
         raise _wrong(path, f"users must be positive whole numbers, found {value!r}")
     return tuple(sorted(set(counts)))
+
+
+def _processes(value: object, path: Path) -> int | None:
+    return None if value in (None, AUTO) else _whole(value, "processes", path, least=1)
 
 
 def _whole(value: object, key: str, path: Path, *, least: int | None) -> int:

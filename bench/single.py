@@ -40,6 +40,7 @@ class Load:
     ui_port: int | None = None
     out: Path | None = None
     arrivals: Arrivals | None = None
+    processes: int | None = None
 
 
 def drive_started(
@@ -103,6 +104,7 @@ def _drive(
         duration_s=load.duration_s,
         seed=load.seed,
         ui_port=load.ui_port,
+        processes=load.processes,
     )
     if load.ui_port is not None:
         say(f"Locust's page: http://127.0.0.1:{load.ui_port}")
@@ -124,6 +126,7 @@ def _matrix(variant: Variant, load: Load) -> Matrix:
         duration_s=load.duration_s,
         seed=load.seed,
         arrivals=load.arrivals,
+        processes=load.processes,
     )
 
 

@@ -49,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     load.add_argument(
         "--seed", type=quantity.seed("--seed"), default=0, metavar="N", help="of the prompts"
     )
+    load.add_argument(
+        "--processes",
+        type=quantity.count_or_auto("--processes"),
+        metavar="N",
+        help="of the load generator (default: auto, one for 64 users where it has the cores)",
+    )
     load.add_argument("--ui", action="store_true", help="Locust's own page, on loopback")
     load.add_argument(
         "--ui-port",
@@ -118,6 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
     open_loop = _arrivals(arguments)
     load = Load(
         arrivals=open_loop,
+        processes=arguments.processes,
         scenario=arguments.scenario,
         users=arguments.users,
         warmup_s=arguments.warmup,

@@ -15,7 +15,11 @@ from quantswarm.bench.load.scenario import Scenario
 MOST_USERS_A_PROCESS = 64
 SPOOL = "swarm.spool"
 FACTS = "swarm.json"
-"""What the swarm's process leaves in `out_dir`; the spool is there only until it is converted."""
+TALLY = "swarm.begun"
+PORT = "swarm.port"
+MASTER_FACTS = "swarm.master.json"
+"""What the swarm's processes leave in `out_dir`; `Share.path` tells the files of several apart.
+Spool and tally are there until they are harvested. The port is where the master of several listens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +30,7 @@ class SwarmPlan:
     are laid over the request's own, one level deep. `cell` separates the prompts of cells that
     share a seed. `cores` pins the load generator; empty leaves it alone. `arrivals` None is the
     closed loop: each of `users` asks again when it is answered. Otherwise the loop is open, and
-    `users` means nothing.
+    `users` means nothing. `processes` None leaves their number to `share.split_of`.
     """
 
     base_url: str
@@ -47,6 +51,7 @@ class SwarmPlan:
     ui_port: int | None = None
     limits: Limits = field(default_factory=Limits)
     arrivals: Arrivals | None = None
+    processes: int | None = None
 
     @property
     def prompt_space(self) -> str:

@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
 from typing import Any
 
+from quantswarm.bench.load.share import ALONE, Share
 from quantswarm.models.errors import BadFile, RunFailed
 
 _TRIES_A_PLACE = 6
@@ -142,10 +142,11 @@ def _encoder(path: Path) -> Callable[[str], list[int]]:
 class PromptPool:
     """Prompts made beforehand; `take` makes one on the spot, and counts it, when none is left."""
 
-    def __init__(self, maker: PromptMaker) -> None:
+    def __init__(self, maker: PromptMaker, share: Share = ALONE) -> None:
         self._maker = maker
         self._ready: deque[Prompt] = deque()
-        self._numbers = count()  # shared by a filling thread and a late taker; next() is atomic
+        # Shared by a filling thread and a late taker; next() is atomic.
+        self._numbers = share.numbers()
         self._filled = 0
         self.late = 0
 
