@@ -19,7 +19,7 @@ TALLY = "swarm.begun"
 PORT = "swarm.port"
 MASTER_FACTS = "swarm.master.json"
 """What the swarm's processes leave in `out_dir`; `Share.path` tells the files of several apart.
-Spool and tally are there until they are harvested. The port is where the master of several listens."""
+Spool and tally are there until they are harvested. The port is where Locust's master listens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
