@@ -39,7 +39,7 @@ _TICK_S = 1.0
 _LOOK_S = 0.02
 _QUICKEST_TOKENS_A_SECOND = 400.0  # of one user, for the number of prompts made beforehand
 _MOST_PROMPTS_BEFORE = 20_000
-_PROMPTS_AT_ONCE = 32  # so that a stop is noticed while prompts are made
+_PROMPTS_AT_ONCE = 8  # so that a stop is noticed while prompts are made
 _SWITCH_S = 0.0005  # a thread that makes prompts must not hold the interpreter for 5 ms
 
 
