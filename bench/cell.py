@@ -12,6 +12,7 @@ from typing import Any
 from quantswarm.bench.judge.engine_view import FILE
 from quantswarm.bench.load.plan import SwarmPlan
 from quantswarm.bench.load.progress import Progress
+from quantswarm.bench.load.share import split_of
 from quantswarm.bench.load.swarm import SwarmResult, drive
 from quantswarm.bench.rundir import write_manifest
 from quantswarm.bench.scrape import Scraper
@@ -122,6 +123,7 @@ def _asked(subject: Subject, plan: SwarmPlan) -> dict[str, Any]:
         "warmup_s": plan.warmup,
         "duration_s": plan.duration,
         "seed": plan.seed,
+        "processes": split_of(plan).processes,
         "base_url": subject.base_url,
         "served_name": subject.served_name,
         "host": hardware.host().as_dict(),

@@ -12,6 +12,7 @@ from typing import Any
 from quantswarm.bench import config_file
 from quantswarm.bench.load.arrivals import Arrivals
 from quantswarm.bench.open_loads import arrivals_in, at_rates, rates_in
+from quantswarm.bench.quantity import AUTO
 from quantswarm.models.errors import BadFile, UnknownName
 
 FOLDER = Path(__file__).parent / "matrices"
@@ -73,6 +74,7 @@ class Matrix:
     Loads are numbers of users (closed loops) and open loops: `arrivals` at each of `rates`, or as
     they are. `slots` is how many requests at once a server makes room for; None: as many as the
     most users, or the default. `baseline` is a variant's name that the others are compared with.
+    `processes` of the load generator, None as many as a cell's users need.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Matrix:
     rounds: int = 1
     slots: int | None = None
     baseline: str | None = None
+    processes: int | None = None
 
     @property
     def places(self) -> int | None:
@@ -129,7 +132,7 @@ class Matrix:
     def digest(self) -> str:
         """Changes whenever anything measured does; a resumed run must have the same."""
         facts = {key: value for key, value in asdict(self).items() if key != "baseline"}
-        _leave_out_defaults(facts, Matrix, ("arrivals", "rates", "rounds", "slots"))
+        _leave_out_defaults(facts, Matrix, ("arrivals", "rates", "rounds", "slots", "processes"))
         for variant in facts["variants"]:
             _leave_out_defaults(variant, Variant, ("label", "options"))
         text = json.dumps(facts, sort_keys=True, default=str)
@@ -189,6 +192,7 @@ def matrix_from(document: Mapping[str, Any], path: Path) -> Matrix:
         rounds=_whole(document.get("rounds", 1), "rounds", path, least=1),
         slots=None if slots is None else _whole(slots, "slots", path, least=1),
         baseline=None if "baseline" not in document else str(document["baseline"]),
+        processes=_processes(document.get("processes"), path),
     )
     if not matrix.users and matrix.arrivals is None:
         raise _wrong(path, "'users' is missing or empty, and there are no 'rates'")
@@ -232,6 +236,10 @@ def _users(value: object, path: Path) -> tuple[int, ...]:
     if not all(type(count) is int and count > 0 for count in counts):
         raise _wrong(path, f"users must be positive whole numbers, found {value!r}")
     return tuple(sorted(set(counts)))
+
+
+def _processes(value: object, path: Path) -> int | None:
+    return None if value in (None, AUTO) else _whole(value, "processes", path, least=1)
 
 
 def _whole(value: object, key: str, path: Path, *, least: int | None) -> int:

@@ -9,11 +9,18 @@ from quantswarm.models.errors import UserMistake
 
 LONGEST_S = 1e6
 HIGHEST_PORT = 65_535
+AUTO = "auto"
+"""What is left to quantswarm to choose."""
 
 
 def count(option: str, example: int = 8) -> Callable[[str], int]:
     """Reads a whole number of at least 1; `UserMistake` for anything else."""
     return lambda text: _whole(option, text, 1, None, example)
+
+
+def count_or_auto(option: str) -> Callable[[str], int | None]:
+    """Reads a whole number of at least 1; None for `auto`."""
+    return lambda text: None if text == AUTO else _whole(option, text, 1, None, 2)
 
 
 def port(option: str) -> Callable[[str], int]:

@@ -177,6 +177,7 @@ def _measure_cell(job: Job, cell: Cell, subject: Subject) -> None:
         warmup_s=job.matrix.warmup_s,
         duration_s=job.matrix.duration_s,
         seed=cell.seed,
+        processes=job.matrix.processes,
     )
     status = measure(subject, plan, Ticker(job.say, label))
     job.estimate.finished(cell)

@@ -66,7 +66,8 @@ class Scraper:
         self.stop()
 
     def stop(self) -> None:
-        """Scrape a last time and end; safe to call twice."""
+        """Scrape a last time and end, unless the server did not answer the time before; safe to
+        call twice."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -79,15 +80,19 @@ class Scraper:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as sink:
             due = time.monotonic()
+            answered = True
             while not self._stop.is_set():
-                self._write(sink)
+                answered = self._write(sink)
                 due = max(due + self._interval_s, time.monotonic())
                 self._stop.wait(due - time.monotonic())
-            self._write(sink)
+            if answered:  # a server that hangs is not waited for once more
+                self._write(sink)
 
-    def _write(self, sink: IO[str]) -> None:
-        sink.write(json.dumps(self.scrape()) + "\n")
+    def _write(self, sink: IO[str]) -> bool:
+        found = self.scrape()
+        sink.write(json.dumps(found) + "\n")
         sink.flush()
+        return "values" in found
 
     def scrape(self) -> dict[str, Any]:
         """Ask once; the line that is stored."""

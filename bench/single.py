@@ -56,6 +56,8 @@ class Load:
             scenario = with_data(scenario, self.data)
         return scenario if self.slo is None else dataclasses.replace(scenario, slo=self.slo)
 
+    processes: int | None = None
+
 
 def drive_cell(
     subject: Subject, variant: Variant, run: Path, scenario: Scenario, load: Load, say: Say
@@ -73,6 +75,7 @@ def drive_cell(
         duration_s=load.duration_s,
         seed=load.seed,
         ui_port=load.ui_port,
+        processes=load.processes,
     )
     if load.ui_port is not None:
         say(f"Locust's page: http://127.0.0.1:{load.ui_port}")
@@ -154,6 +157,7 @@ def _matrix(variant: Variant, load: Load) -> Matrix:
         duration_s=load.duration_s,
         seed=load.seed,
         arrivals=load.arrivals,
+        processes=load.processes,
     )
 
 

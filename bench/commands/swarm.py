@@ -55,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     load.add_argument(
         "--slo", metavar="LIMITS", help='objectives, e.g. "ttft_ms<200,tpot_ms<50,share=0.99"'
     )
+    load.add_argument(
+        "--processes",
+        type=quantity.count_or_auto("--processes"),
+        metavar="N",
+        help="of the load generator (default: auto, one for 64 users where it has the cores)",
+    )
     load.add_argument("--ui", action="store_true", help="Locust's own page, on loopback")
     load.add_argument(
         "--ui-port",
@@ -125,6 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
     open_loop = _arrivals(arguments)
     load = Load(
         arrivals=open_loop,
+        processes=arguments.processes,
         scenario=arguments.scenario,
         data=arguments.data,
         users=arguments.users,

@@ -1,166 +1,120 @@
-"""The swarm's process seen from its parent: started in its own group, followed, stopped, buried."""
+"""One process of the swarm seen from its parent: started in its own group, heard, ended, buried."""
 
 from __future__ import annotations
 
 import os
-import selectors
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-from quantswarm.bench.load.patience import GiveUp
 from quantswarm.bench.load.progress import Progress, progress_from
-from quantswarm.models.errors import RunFailed
 
-MODULE = "quantswarm.bench.load.swarm_child"
-PREPARE_S = 180.0
-"""Most time from the start to the first user: imports and prompts."""
-SLACK_S = 60.0
-STOP_S = 15.0
-_LOOK_S = 0.25
+_MOURN_S = 2.0
 _LOG_LINES = 15
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a swarm's process ended. `started` is the last count it told of requests begun,
-    `given_up` the reason of whoever followed it to end it."""
-
-    exit_code: int
-    interrupted: bool
-    overdue: bool
-    started: int
-    given_up: str | None = None
-
-
 class Child:
-    """One run of `swarm_child`. Its group differs from ours, so Ctrl-C reaches only us."""
+    """A running module that tells its progress through a pipe.
 
-    def __init__(self, log: Path, longest_s: float) -> None:
+    Its group differs from ours, so Ctrl-C reaches only us; its pipe breaks when we are gone.
+    """
+
+    def __init__(self, name: str, module: str, plan_file: Path, log: Path, *words: str) -> None:
+        """Start at once."""
+        self.name = name
+        self.last: Progress | None = None
+        self.exit_code: int | None = None
         self._log = log
-        self._longest_s = longest_s
-        self._last: Progress | None = None
         self._rest = b""
+        self._pipe, writing = os.pipe()
+        command = [sys.executable, "-P", "-m", module, str(plan_file), str(writing), *words]
+        self._process = self._spawn(command, writing)
 
-    def run(self, plan_file: Path, on_progress: Callable[[Progress], None]) -> Ended:
-        """Start, follow, and wait for the end; no process is left however this is left.
-
-        Ctrl-C asks the process to stop, a second one kills it; both return. So does `GiveUp`,
-        raised by `on_progress`.
-        """
-        reading, writing = os.pipe()
-        interrupted = overdue = False
-        given_up = None
-        with os.fdopen(reading, "rb", buffering=0) as pipe:
-            process = self._spawn(plan_file, writing)
-            try:
-                overdue = not self._follow(pipe.fileno(), on_progress)
-            except KeyboardInterrupt:
-                interrupted = True
-                self._ask_to_stop(process)
-            except GiveUp as reason:
-                given_up = str(reason)
-                interrupted = self._ask_to_stop(process)
-            finally:
-                _bury(process)
-            self._take(_left_in(pipe.fileno()), on_progress=lambda _: None)
-        return Ended(
-            exit_code=process.returncode,
-            interrupted=interrupted,
-            overdue=overdue,
-            started=self._last.started if self._last else 0,
-            given_up=given_up,
-        )
-
-    def failure(self, ended: Ended, kept: int) -> RunFailed:
-        """The error for a swarm that ended without leaving its facts."""
-        how = "was killed for being overdue" if ended.overdue else f"ended: code {ended.exit_code}"
-        try:
-            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            lines = []
-        return RunFailed(
-            "the swarm",
-            f"its process {how}; {kept} requests of {ended.started} have a record",
-            evidence="\n".join(lines[-_LOG_LINES:]),
-            next_step=f"read {self._log}",
-        )
-
-    def _spawn(self, plan_file: Path, writing: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, command: Sequence[str], writing: int) -> subprocess.Popen[bytes]:
         try:
             with self._log.open("wb") as log:
                 return subprocess.Popen(
-                    [sys.executable, "-P", "-m", MODULE, str(plan_file), str(writing)],
+                    command,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     pass_fds=(writing,),
                     process_group=0,
                 )
+        except BaseException:
+            os.close(self._pipe)
+            raise
         finally:
             os.close(writing)
 
-    def _follow(self, descriptor: int, on_progress: Callable[[Progress], None]) -> bool:
-        """Until the pipe closes; False when that takes longer than it may."""
-        begun_s = time.monotonic()
-        with selectors.DefaultSelector() as selector:
-            selector.register(descriptor, selectors.EVENT_READ)
-            while time.monotonic() - begun_s < PREPARE_S + self._longest_s + SLACK_S:
-                if not selector.select(_LOOK_S):
-                    continue
-                data = os.read(descriptor, 65_536)
-                if not data:
-                    return True
-                self._take(data, on_progress)
-        return False
+    def fileno(self) -> int:
+        """Of the pipe, for a selector."""
+        return self._pipe
 
-    def _take(self, data: bytes, on_progress: Callable[[Progress], None]) -> None:
+    def hear(self) -> list[Progress] | None:
+        """What it has told since; None once it has closed its end. Waits until there is either."""
+        data = os.read(self._pipe, 65_536)
+        if not data:
+            return None
         *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            progress = progress_from(line)
-            if progress is not None:
-                self._last = progress
-                on_progress(progress)
+        told = [progress for line in lines if (progress := progress_from(line)) is not None]
+        self.last = told[-1] if told else self.last
+        return told
 
-    def _ask_to_stop(self, process: subprocess.Popen[bytes]) -> bool:
-        """Whether Ctrl-C came while it was waited for."""
+    def ask_to_stop(self) -> None:
+        """As Ctrl-C would; it keeps what it has."""
+        self._signal(signal.SIGINT)
+
+    def ended_within(self, seconds: float) -> bool:
+        """Wait for its end so long at most."""
         try:
-            _signal_group(process, signal.SIGINT)
-            process.wait(STOP_S)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
-            _signal_group(process, signal.SIGKILL)
-            return isinstance(error, KeyboardInterrupt)
-        return False
+            self._process.wait(max(0.0, seconds))
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
+    def kill(self) -> None:
+        """End it and all it has started, whatever they are doing."""
+        self._signal(signal.SIGKILL)
 
-def _left_in(descriptor: int) -> bytes:
-    """What a dead process left in its pipe."""
-    os.set_blocking(descriptor, False)
-    try:
-        return os.read(descriptor, 1 << 20)
-    except BlockingIOError:
-        return b""
+    def bury(self, patience_s: float = _MOURN_S) -> None:
+        """Wait a moment for a process that has closed its pipe, then kill its group; reap it.
 
-
-def _bury(process: subprocess.Popen[bytes]) -> None:
-    """Wait a moment for a process that has closed its pipe, then kill its group; reap it."""
-    try:
-        process.wait(2.0)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        _signal_group(process, signal.SIGKILL)
-        process.wait()
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """To the whole group; a reaped leader's number may be another's by now, so never after that."""
-    if process.returncode is None:
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
+        Safe to call twice; nothing of it is left, even when the waiting is interrupted.
+        """
+        if self.exit_code is not None:
             return
+        try:
+            self.ended_within(patience_s)
+        finally:
+            self.kill()
+            self.exit_code = self._process.wait()
+            os.close(self._pipe)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended, and not as it should."""
+        return self.exit_code not in (None, 0)
+
+    @property
+    def how_it_ended(self) -> str:
+        """In words; a code under 0 is a signal's number."""
+        return "has not ended" if self.exit_code is None else f"ended: code {self.exit_code}"
+
+    def log_tail(self) -> str:
+        """The last lines it wrote."""
+        try:
+            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            lines = []
+        return "\n".join(lines[-_LOG_LINES:])
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To the whole group; a reaped leader's number may be another's by now, so never then."""
+        if self._process.returncode is None:
+            try:
+                os.killpg(self._process.pid, number)
+            except ProcessLookupError:
+                return

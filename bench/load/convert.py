@@ -1,12 +1,13 @@
-"""From the spool of a finished swarm to `records.jsonl`, whole or not at all."""
+"""From the spools of a finished swarm to `records.jsonl`, whole or not at all."""
 
 from __future__ import annotations
 
 import os
 from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from heapq import merge
 from pathlib import Path
 
 from quantswarm.bench.load.decode import decode
@@ -36,11 +37,13 @@ class Converted:
         return {name: count for name, count in self.outcomes.items() if name != OK}
 
 
-def convert(spool: Path, records: Path, inside: Callable[[int], bool]) -> Converted:
+def convert(
+    spools: Path | Iterable[Path], records: Path, inside: Callable[[int], bool]
+) -> Converted:
     """Write one line a capture, in order of completion, then rename into place.
 
     Existing records are never replaced: `BadFile`. A conversion that fails or is interrupted leaves
-    no file of its own. The spool is left for the caller to delete.
+    no file of its own. The spools are left for the caller to delete.
     """
     if records.exists():
         raise BadFile(
@@ -50,7 +53,8 @@ def convert(spool: Path, records: Path, inside: Callable[[int], bool]) -> Conver
         )
     unfinished = records.with_name(f"{records.name}.partial")
     try:
-        converted = _write(spool, unfinished, inside)
+        every = (spools,) if isinstance(spools, Path) else tuple(spools)
+        converted = _write(every, unfinished, inside)
         unfinished.replace(records)
     except BaseException as error:
         unfinished.unlink(missing_ok=True)
@@ -60,13 +64,13 @@ def convert(spool: Path, records: Path, inside: Callable[[int], bool]) -> Conver
     return converted
 
 
-def _write(spool: Path, out: Path, inside: Callable[[int], bool]) -> Converted:
+def _write(spools: Iterable[Path], out: Path, inside: Callable[[int], bool]) -> Converted:
     outcomes: Counter[str] = Counter()
     window_tokens = 0
     users: set[int] = set()
     delays = _Delays()
     with out.open("w", encoding="utf-8") as file:
-        for capture in captures(spool):
+        for capture in merge(*map(captures, spools), key=lambda capture: capture.end_ns):
             record = decode(capture)
             file.write(record.line() + "\n")
             outcomes[record.outcome] += 1

@@ -11,8 +11,10 @@ from quantswarm.bench.load.link import Endpoint, Link
 from quantswarm.bench.load.plan import SwarmPlan
 from quantswarm.bench.load.prompts import PromptPool
 from quantswarm.bench.load.shaping import Shaper
+from quantswarm.bench.load.share import ALONE, Share
 from quantswarm.bench.load.spool import SpoolWriter
 from quantswarm.bench.load.talk import Talk
+from quantswarm.bench.load.tally import Tally
 
 FAILURE_PAUSE_S = 0.1
 """A user whose request failed waits this long: a dead server must not be asked thousands of times
@@ -58,19 +60,37 @@ class Desk:
     """Orders go out until `closes_ns`, and for each of them one capture comes back to the spool."""
 
     def __init__(
-        self, plan: SwarmPlan, endpoint: Endpoint, pool: PromptPool[Talk], spool: SpoolWriter
+        self,
+        plan: SwarmPlan,
+        endpoint: Endpoint,
+        pool: PromptPool[Talk],
+        spool: SpoolWriter,
+        share: Share = ALONE,
+        tally: Tally | None = None,
     ) -> None:
         self.plan = plan
         self.pool = pool
+        self.share = share
+        self.opens_ns = 0
         self.closes_ns: int | None = None
         self.fault: OSError | None = None
         self.enrolled = 0
-        self.started = self.finished = self.failures = self.tokens = 0
+        self.finished = self.failures = self.tokens = 0
+        self._tally = tally or Tally()
         self._closed = False
         self._endpoint = endpoint
         self._shaper = Shaper(plan, endpoint)
         self._spool = spool
         self._talking: dict[int, Conversation] = {}
+
+    @property
+    def started(self) -> int:
+        """Orders given out, counted where a kill of this process does not lose it."""
+        return self._tally.begun
+
+    @started.setter
+    def started(self, orders: int) -> None:
+        self._tally.begun = orders
 
     @property
     def in_flight(self) -> int:
@@ -83,18 +103,24 @@ class Desk:
         return 0
 
     def enrol(self) -> int:
-        """The number of a new user."""
-        number, self.enrolled = self.enrolled, self.enrolled + 1
+        """The number of a new user, among those of all processes."""
+        number, self.enrolled = self.share.number(self.enrolled), self.enrolled + 1
         return number
+
+    def open_at(self, begin_ns: int) -> None:
+        """Set the swarm's start, and the end of its window after it."""
+        self.opens_ns = begin_ns
+        self.closes_ns = begin_ns + int(self.plan.warmup * 1e9) + int(self.plan.duration * 1e9)
 
     def link(self) -> Link:
         """A user's own connection."""
         return Link(self._endpoint, keeps_alive=self.plan.keeps_alive)
 
-    def stagger_s(self, user: int) -> float:
+    def turn_ns(self, user: int) -> int:
         """When a planned user first asks: spread over half the warm-up, so none march in step."""
         planned = self.plan.users
-        return user * self.plan.warmup / 2 / planned if user < planned else 0.0
+        stagger_s = user * self.plan.warmup / 2 / planned if user < planned else 0.0
+        return self.opens_ns + int(stagger_s * 1e9)
 
     def order(self, user: int, intended_ns: int) -> Order | None:
         """The next request of a user who became free at `intended_ns`; None once it is over."""

@@ -11,11 +11,12 @@ from quantswarm.bench.load.desk import Desk, Glance
 from quantswarm.bench.load.link import Endpoint, Link
 from quantswarm.bench.load.patience import Misses
 from quantswarm.bench.load.plan import SwarmPlan
-from quantswarm.bench.load.probe import quantiles_ms
 from quantswarm.bench.load.prompts import PromptPool
 from quantswarm.bench.load.schedule import Arrival
+from quantswarm.bench.load.share import ALONE, Share
 from quantswarm.bench.load.spool import SpoolWriter
 from quantswarm.bench.load.talk import Talk, TalkMaker
+from quantswarm.bench.load.tally import Tally
 
 DROPPED = "dropped"
 
@@ -60,8 +61,9 @@ class PlannedPrompts(PromptPool[Talk]):
 class OpenDesk(Desk):
     """Gives each planned arrival its order, in turn, and a connection that is free.
 
-    `opens_ns` is the swarm's start, from which the schedule counts; it must be set before `orders`
-    is begun. Every order is either sent, or turned away by `admits` and filed as "dropped". Later
+    `schedule` holds the arrivals of this desk's share, which counts from `opens_ns`; that must be
+    set before `orders` is begun. Of several processes each has its part of the cap, and turns away
+    by its own. Every order is either sent, or turned away by `admits` and filed as "dropped". Later
     turns of a conversation are not arrivals: they follow their answers, and none is turned away.
     """
 
@@ -72,13 +74,14 @@ class OpenDesk(Desk):
         prompts: PlannedPrompts,
         spool: SpoolWriter,
         schedule: Sequence[Arrival],
+        share: Share = ALONE,
+        tally: Tally | None = None,
     ) -> None:
-        super().__init__(plan, endpoint, prompts, spool)
+        super().__init__(plan, endpoint, prompts, spool, share, tally)
         assert plan.arrivals is not None
-        self.opens_ns = 0
         self.dropped = 0
         self.most_in_flight = 0
-        self._cap = plan.arrivals.max_in_flight
+        self._cap = share.part(plan.arrivals.max_in_flight)
         self._prompts = prompts
         self._schedule = schedule
         self._flying = 0
@@ -175,13 +178,13 @@ class OpenDesk(Desk):
         while self._idle:
             self._idle.pop().close()
 
-    def facts(self) -> dict[str, int | float | None]:
+    def facts(self) -> dict[str, int | list[int]]:
         """What became of the plan; delays are of arrivals in the window, none of them dropped."""
         return {
             "arrivals_planned": len(self._schedule),
             "arrivals_dropped": self.dropped,
             "most_in_flight": self.most_in_flight,
-            **quantiles_ms("dispatch_delay", self._delays_ns),
+            "dispatch_delays_ns": self._delays_ns.tolist(),
         }
 
 

@@ -13,7 +13,11 @@ from quantswarm.bench.load.scenario import Scenario, scenario_from_json
 MOST_USERS_A_PROCESS = 64
 SPOOL = "swarm.spool"
 FACTS = "swarm.json"
-"""What the swarm's process leaves in `out_dir`; the spool is there only until it is converted."""
+TALLY = "swarm.begun"
+PORT = "swarm.port"
+MASTER_FACTS = "swarm.master.json"
+"""What the swarm's processes leave in `out_dir`; `Share.path` tells the files of several apart.
+Spool and tally are there until they are harvested. The port is where Locust's master listens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,7 @@ class SwarmPlan:
     limits: Limits = field(default_factory=Limits)
     arrivals: Arrivals | None = None
     ends_early: bool = False
+    processes: int | None = None
 
     @property
     def prompt_space(self) -> str:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+
+PHASES = ("preparing", "warm-up", "window", "drain")
+_COUNTS = ("users", "started", "finished", "failures", "tokens", "misses")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +16,7 @@ class Progress:
     """Counts since the swarm began. `failures` and `tokens` are quick looks, not the records'.
     `misses` are arrivals of an open loop's window that cannot meet their objectives any more.
 
-    `phase` is "preparing", "warm-up", "window" or "drain"; `elapsed_s` counts from the first user.
+    `phase` is one of `PHASES`; `elapsed_s` counts from the first user.
     """
 
     phase: str
@@ -35,6 +39,18 @@ def progress_from(line: bytes) -> Progress | None:
         return Progress(**json.loads(line))
     except (ValueError, TypeError):
         return None
+
+
+def together(told: Sequence[Progress | None]) -> Progress:
+    """What several processes told last, as one; None for one that has told nothing yet."""
+    heard = [progress for progress in told if progress is not None]
+    silent = len(heard) < len(told) or not heard
+    first = min((PHASES.index(progress.phase) for progress in heard), default=0)
+    return Progress(
+        phase=PHASES[0 if silent else first],
+        elapsed_s=max((progress.elapsed_s for progress in heard), default=0.0),
+        **{name: sum(getattr(progress, name) for progress in heard) for name in _COUNTS},
+    )
 
 
 class Teller:

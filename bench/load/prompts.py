@@ -16,10 +16,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from quantswarm.bench.load.share import ALONE, Share
 from quantswarm.models.errors import BadFile, RunFailed
 
 _TRIES_A_PLACE = 6
@@ -183,10 +183,11 @@ class Maker(Protocol[Made_co]):
 class PromptPool(Generic[Made_co]):
     """Prompts made beforehand; `take` makes one on the spot, and counts it, when none is left."""
 
-    def __init__(self, maker: Maker[Made_co]) -> None:
+    def __init__(self, maker: Maker[Made_co], share: Share = ALONE) -> None:
         self._maker = maker
         self._ready: deque[Made_co] = deque()
-        self._numbers = count()  # shared by a filling thread and a late taker; next() is atomic
+        # Shared by a filling thread and a late taker; next() is atomic.
+        self._numbers = share.numbers()
         self._filled = 0
         self.late = 0
 

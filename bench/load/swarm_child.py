@@ -1,4 +1,5 @@
-"""The swarm's own process: `python -m quantswarm.bench.load.swarm_child PLAN.json STATUS_FD`.
+"""The swarm's own process: `python -m quantswarm.bench.load.swarm_child PLAN.json STATUS_FD`,
+and one of several with `WORKER OF` after it: then Locust's master says when to begin.
 
 Warm-up, window and drain by the clock; leaves `swarm.spool` (captures) and `swarm.json` (facts) in
 the plan's folder. Ctrl-C, a polite kill or a parent that has gone end it at once, spool whole.
@@ -15,6 +16,7 @@ import os
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,34 +25,36 @@ from quantswarm.bench.load.desk import Desk
 from quantswarm.bench.load.draft import usual_tokens
 from quantswarm.bench.load.link import endpoint_of, resolved
 from quantswarm.bench.load.open_desk import OpenDesk, PlannedPrompts
-from quantswarm.bench.load.plan import FACTS, SPOOL, SwarmPlan, loads
+from quantswarm.bench.load.plan import FACTS, PORT, SPOOL, TALLY, SwarmPlan, loads
 from quantswarm.bench.load.priority import go_first
 from quantswarm.bench.load.probe import CpuMeter, LagProbe
 from quantswarm.bench.load.progress import Progress, Teller
 from quantswarm.bench.load.prompts import PromptPool
 from quantswarm.bench.load.schedule import read_schedule
+from quantswarm.bench.load.share import ALONE, Share
 from quantswarm.bench.load.spool import SpoolWriter
 from quantswarm.bench.load.talk import TalkMaker
+from quantswarm.bench.load.tally import Tally
 from quantswarm.models.errors import QuantswarmError
 
 _TICK_S = 1.0
-_LEAD_NS = 200_000_000  # for Locust to start, before an open loop's first arrival
-_DRAIN_LOOK_S = 0.02
+_LOOK_S = 0.02
 _QUICKEST_TOKENS_A_SECOND = 400.0  # of one user, for the number of prompts made beforehand
 _MOST_PROMPTS_BEFORE = 20_000
 _MOST_TOKENS_BEFORE = 3_000_000  # of prompts: some seconds of making them
+_PROMPTS_AT_ONCE = 8  # so that a stop is noticed while prompts are made
 _SWITCH_S = 0.0005  # a thread that makes prompts must not hold the interpreter for 5 ms
 
 
-def prompts_before(plan: SwarmPlan) -> int:
+def prompts_before(plan: SwarmPlan, share: Share) -> int:
     """How many prompts to make before the start: more than any likely server will answer, and
-    for an open loop those of the whole plan."""
+    for an open loop those of the whole plan; of several processes, each its part."""
     prompt, answer = usual_tokens(plan.scenario, seed=plan.seed)
     most = min(_MOST_PROMPTS_BEFORE, int(_MOST_TOKENS_BEFORE / prompt))
     if plan.arrivals is not None:
-        return most
+        return share.part(most)
     a_user = (plan.warmup + plan.duration) * _QUICKEST_TOKENS_A_SECOND / answer
-    return min(most, plan.users * (2 + int(a_user)))
+    return min(share.part(most), share.part(plan.users) * (2 + int(a_user)))
 
 
 class Timeline:
@@ -79,23 +83,47 @@ class Timeline:
         """Everything, and the facts of it."""
         swarm_user.on_stop_signal(self._stop.set)
         self._tell()
-        swarm_user.in_thread(lambda: self._desk.pool.fill(prompts_before(self._plan)))
-        self._crowd = crowd = swarm_user.Crowd(self._desk, self._fail)
+        helpers = [swarm_user.beside(self._tick)]
+        self._fill(prompts_before(self._plan, self._desk.share))
+        self._crowd = self._gathered()
         gc.collect()
         gc.freeze()
         gc.disable()
-        helpers = [swarm_user.beside(self._tick), swarm_user.beside(self._refill)]
+        helpers.append(swarm_user.beside(self._refill))
         try:
-            self._measure(crowd)
+            if self._crowd is not None:
+                self._measure(self._crowd)
         finally:
             self._over = True
             self._desk.close()
-            crowd.stop()
+            if self._crowd is not None:
+                self._crowd.stop()
             for helper in helpers:
                 helper.kill()
             gc.enable()
         self._stamps["drained_ns"] = time.perf_counter_ns()
+        self._tell()
         return self._facts()
+
+    def _fill(self, prompts: int) -> None:
+        """Make prompts in a thread, unless the run is stopped meanwhile."""
+        for begun in range(0, prompts, _PROMPTS_AT_ONCE):
+            if self._stop.is_set() or self._over:
+                return
+            more = min(_PROMPTS_AT_ONCE, prompts - begun)
+            swarm_user.in_thread(partial(self._desk.pool.fill, more))
+
+    def _gathered(self) -> swarm_user.Crowd | None:
+        """The users, not yet begun; those of one of several processes have found their master.
+        None when the run was stopped before."""
+        if self._desk.share.of == 1:
+            return swarm_user.Crowd(self._desk, self._fail)
+        port_file = self._plan.out_dir / PORT
+        while not port_file.exists():
+            if self._stop.wait(_LOOK_S):
+                return None
+        port = int(port_file.read_text(encoding="utf-8"))
+        return swarm_user.Worker(self._desk, self._fail, port)
 
     def _fail(self, error: BaseException) -> None:
         """A fault of the harness itself (a full disk, say): nothing more can be measured."""
@@ -103,18 +131,16 @@ class Timeline:
         self._stop.set()
 
     def _measure(self, crowd: swarm_user.Crowd) -> None:
-        if self._stop.is_set():
+        begin_ns = crowd.start(self._stop.is_set)
+        if begin_ns is None:
             return
-        begin_ns = time.perf_counter_ns()
-        if isinstance(self._desk, OpenDesk):
-            begin_ns += _LEAD_NS
-            self._desk.opens_ns = begin_ns
+        if self._desk.share.of > 1 and time.perf_counter_ns() > begin_ns:
+            self._fail(TimeoutError("word of the common start came after it"))
+            return
         start_ns = begin_ns + int(self._plan.warmup * 1e9)
         end_ns = start_ns + int(self._plan.duration * 1e9)
         self._stamps["swarm_start_ns"] = begin_ns
-        self._desk.closes_ns = end_ns
         self._phase = "warm-up"
-        crowd.start()
         if self._wait_until(start_ns):
             self._stamps["start_ns"] = start_ns
             self._window(end_ns)
@@ -134,7 +160,7 @@ class Timeline:
         self._desk.close()
         last_ns = time.perf_counter_ns() + int(self._plan.drain * 1e9)
         while self._desk.in_flight and time.perf_counter_ns() < last_ns:
-            if self._stop.wait(_DRAIN_LOOK_S):
+            if self._stop.wait(_LOOK_S):
                 return
 
     def _wait_until(self, due_ns: int) -> bool:
@@ -168,13 +194,13 @@ class Timeline:
         )
 
     def _refill(self) -> None:
-        pool, low = self._desk.pool, max(8, 4 * self._plan.users)
+        pool, low = self._desk.pool, max(8, 4 * self._desk.share.part(self._plan.users))
         while not self._over:
             time.sleep(0.05)
             if self._desk.fault is not None:
                 self._fail(self._desk.fault)
             if pool.ready < low:
-                swarm_user.in_thread(lambda: pool.fill(low))
+                self._fill(low)
 
     def _facts(self) -> dict[str, Any]:
         desk = self._desk
@@ -197,36 +223,43 @@ class Timeline:
         }
 
 
-def _run(plan: SwarmPlan, descriptor: int) -> None:
+def _run(plan: SwarmPlan, descriptor: int, share: Share) -> bool:
+    """False when the harness itself failed: the facts then say how."""
     if plan.cores:
         os.sched_setaffinity(0, plan.cores)
     sys.setswitchinterval(_SWITCH_S)
+    spool = SpoolWriter(share.path(plan.out_dir, SPOOL))
+    desk = _desk(plan, spool, share)
+    facts = Timeline(plan, desk, Teller(descriptor), go_first()).run()
+    spool.close()
+    write_text(share.path(plan.out_dir, FACTS), json.dumps(facts))
+    return facts["problem"] is None
+
+
+def _desk(plan: SwarmPlan, spool: SpoolWriter, share: Share) -> Desk:
     maker = TalkMaker(
         plan.scenario, seed=plan.seed, cell=plan.prompt_space, tokenizer=plan.tokenizer
     )
-    spool = SpoolWriter(plan.out_dir / SPOOL)
-    desk = _desk(plan, maker, spool)
-    facts = Timeline(plan, desk, Teller(descriptor), go_first()).run()
-    spool.close()
-    write_text(plan.out_dir / FACTS, json.dumps(facts))
-
-
-def _desk(plan: SwarmPlan, maker: TalkMaker, spool: SpoolWriter) -> Desk:
     endpoint = resolved(endpoint_of(plan.base_url))
+    tally = Tally(share.path(plan.out_dir, TALLY))
     if plan.arrivals is None:
-        return Desk(plan, endpoint, PromptPool(maker), spool)
-    schedule = read_schedule(plan.out_dir)
-    return OpenDesk(plan, endpoint, PlannedPrompts(maker, schedule), spool, schedule)
+        return Desk(plan, endpoint, PromptPool(maker, share), spool, share, tally)
+    schedule = share.mine(read_schedule(plan.out_dir))
+    prompts = PlannedPrompts(maker, schedule)
+    return OpenDesk(plan, endpoint, prompts, spool, schedule, share, tally)
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 0 when facts were written, also after an interruption."""
+    """Exit code 0 when facts were written, also after an interruption; 1 when they tell of a fault
+    of the harness."""
+    plan_file, descriptor, *place = arguments
+    share = Share(worker=int(place[0]), of=int(place[1])) if place else ALONE
     try:
-        _run(loads(Path(arguments[0]).read_text(encoding="utf-8")), int(arguments[1]))
+        plan = loads(Path(plan_file).read_text(encoding="utf-8"))
+        return 0 if _run(plan, int(descriptor), share) else 1
     except QuantswarmError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    return 0
 
 
 if __name__ == "__main__":

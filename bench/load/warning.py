@@ -35,6 +35,7 @@ def warnings_of(
         *_interrupted(interrupted),
         *_ended_early(harness),
         *_crowded(plan, harness),
+        *_sharing(plan, harness),
         *_dropped(harness),
         *_late(plan, harness),
         *_late_prompts(harness),
@@ -74,14 +75,36 @@ def _ended_early(harness: Mapping[str, Any]) -> Iterator[NamedWarning]:
 
 
 def _crowded(plan: SwarmPlan, harness: Mapping[str, Any]) -> Iterator[NamedWarning]:
-    users = plan.users if plan.arrivals is None else harness.get("most_in_flight") or 0
+    users = _most_in_one_process(plan, harness)
     if users > MOST_USERS_A_PROCESS:
         yield NamedWarning(
             name="users-over-process-cap",
             seen=f"{users} users in one process; its accuracy was only shown up to "
             f"{MOST_USERS_A_PROCESS}",
             cause="one event loop reads all streams, one after another",
-            advice=f"look at loop lag and CPU share, or measure at most {MOST_USERS_A_PROCESS}",
+            advice=f"give --processes N, or measure at most {MOST_USERS_A_PROCESS}",
+        )
+
+
+def _most_in_one_process(plan: SwarmPlan, harness: Mapping[str, Any]) -> int:
+    processes = harness.get("processes") or 1
+    if plan.arrivals is None:
+        return -(-plan.users // processes)
+    parts = harness.get("workers") or [harness]
+    return max(int(part.get("most_in_flight") or 0) for part in parts)
+
+
+def _sharing(plan: SwarmPlan, harness: Mapping[str, Any]) -> Iterator[NamedWarning]:
+    processes, cores = harness.get("processes") or 1, len(plan.cores)
+    if 0 < cores < processes:
+        on = "core" if cores == 1 else "cores"
+        yield NamedWarning(
+            name="processes-share-cores",
+            seen=f"{processes} processes of the load generator on {cores} {on}",
+            cause="so many were asked for with --processes",
+            advice="they take turns: each loop has fewer streams to read, but there is no more "
+            "processor for them all together, and each has its own fixed cost; give them more "
+            "with --client-cores, or leave --processes out",
         )
 
 

@@ -41,6 +41,18 @@ def test_cells_are_variants_times_users_one_server_after_another(tmp_path: Path)
     ]
 
 
+def test_processes_are_a_number_or_left_open(tmp_path: Path) -> None:
+    plain, auto = (
+        read_matrix(written(tmp_path, text + GOOD)) for text in ("", 'processes = "auto"')
+    )
+    assert plain.processes is auto.processes is None
+    three = read_matrix(written(tmp_path, "processes = 3" + GOOD))
+    assert three.processes == 3
+    assert len({plain.digest(), auto.digest(), three.digest()}) == 2
+    with pytest.raises(BadFile, match="processes must be a whole number of 1 or more"):
+        read_matrix(written(tmp_path, "processes = 0" + GOOD))
+
+
 def test_a_variant_of_another_model_says_so_in_its_name(tmp_path: Path) -> None:
     text = GOOD + '[[variant]]\nengine = "vllm"\nquant = "fp32"\nmodel = "synthetic/0.1b"\n'
     names = [cell.name for cell in read_matrix(written(tmp_path, text)).cells()]

@@ -10,6 +10,8 @@ from quantswarm.models.errors import UserMistake
 
 def test_what_is_in_bounds_is_read() -> None:
     assert quantity.count("--users")("12") == 12
+    assert quantity.count_or_auto("--processes")("3") == 3
+    assert quantity.count_or_auto("--processes")("auto") is None
     assert quantity.port("--port")("0") == 0
     assert quantity.port("--port")("65535") == 65535
     assert quantity.seed("--seed")("-3") == -3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -112,6 +113,14 @@ def test_a_bad_answer_is_a_counted_gap_and_scraping_goes_on(server, tmp_path, st
     assert says in found[0]["gap"]
     assert "values" not in found[0]
     assert sum("gap" in line for line in found) == scraper.gaps
+
+
+def test_a_server_that_hangs_is_not_asked_again_at_the_end(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/metrics"
+        with Scraper(url, GAUGES, tmp_path / "engine.jsonl", patience_s=0.2) as scraper:
+            silent.accept()  # the request is under way: it will be the only one
+    assert scraper.facts() == {"scrapes": 0, "gaps": 1}
 
 
 def test_no_server_is_a_gap(tmp_path):

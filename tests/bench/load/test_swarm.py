@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from quantswarm.bench.load.arrivals import Arrivals
-from quantswarm.bench.load.child import MODULE
+from quantswarm.bench.load.crew import MODULE
 from quantswarm.bench.load.plan import FACTS, SPOOL, SwarmPlan
 from quantswarm.bench.load.progress import Progress
 from quantswarm.bench.load.scenario import Scenario
