@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from quantswarm.bench.load import child
 from quantswarm.bench.load.arrivals import Arrivals
 from quantswarm.bench.load.capture import Capture, Order
+from quantswarm.bench.load.child import Child
 from quantswarm.bench.load.patience import GRACE_NS, GiveUp, Misses, Patience, patience_of
 from quantswarm.bench.load.plan import SwarmPlan
 from quantswarm.bench.load.progress import Progress
@@ -169,14 +169,15 @@ def test_ctrl_c_while_it_is_ended_is_not_lost(
     serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It comes between the decision and the end: whoever pressed it wants the whole search over."""
-    first: list[object] = []
+    asked: list[Child] = []
 
-    def pressed(process: Any, number: Any) -> None:
-        if not first:
-            first.append(number)
+    def pressed(process: Child) -> None:
+        asked.append(process)
+        if len(asked) == 1:
             raise KeyboardInterrupt
-        signal_group(process, number)
+        stop(process)
 
-    signal_group = child._signal_group
-    monkeypatch.setattr(child, "_signal_group", pressed)
+    stop = Child.ask_to_stop
+    monkeypatch.setattr(Child, "ask_to_stop", pressed)
     assert drive(plan_for(serve(silent).base_url, tmp_path)).interrupted
+    assert asked

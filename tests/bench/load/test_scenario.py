@@ -104,6 +104,7 @@ def test_the_digest_follows_what_is_asked_alone() -> None:
 def test_a_pair_of_numbers_keeps_its_digest_and_its_form() -> None:
     """Runs of earlier versions hold both, and stay comparable."""
     default = scenario_named("default")
+    assert default.slo is not None
     assert default.digest() == "26957ebe4f92cb10"
     assert default.as_json() == {
         "name": "default",
@@ -114,6 +115,7 @@ def test_a_pair_of_numbers_keeps_its_digest_and_its_form() -> None:
         "warmup_s": 4.0,
         "duration_s": 20.0,
         "drain_s": 30.0,
+        "slo": default.slo.as_json(),
     }
 
 
