@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from dataclasses import dataclass
 
 from quantswarm.bench.load.capture import Capture, Order
@@ -64,6 +65,7 @@ class Desk:
         self.fault: OSError | None = None
         self.enrolled = 0
         self.started = self.finished = self.failures = self.tokens = 0
+        self.stamps = array("q")
         self._closed = False
         self._endpoint = endpoint
         self._shaper = Shaper(plan, endpoint)
@@ -118,6 +120,7 @@ class Desk:
         except OSError as error:
             self.fault = self.fault or error
             self.close()
+        self.stamps.extend(capture.stamps)
         seen = glance(capture)
         self.finished += 1
         self.failures += seen.failure is not None

@@ -18,11 +18,12 @@ from gevent.pool import Group
 from quantswarm.bench.load.capture import Exchange, Order
 from quantswarm.bench.load.desk import FAILURE_PAUSE_S, Desk, Glance
 from quantswarm.bench.load.open_desk import OpenDesk
+from quantswarm.engines.timerfd import TimerFd
 from quantswarm.models.errors import PortInUse
 
 LOOPBACK = "127.0.0.1"
+_READABLE = 1
 STOP_S = 10.0
-_AWAKE_NS = 1_200_000
 
 
 class SwarmUser(locust.User):  # type: ignore[misc]  # locust ships no types
@@ -72,6 +73,7 @@ class Dispatcher(locust.User):  # type: ignore[misc]
     def on_start(self) -> None:
         """Locust's hook."""
         self._flights = Group()
+        self._alarm = Alarm()
 
     def on_stop(self) -> None:
         """Locust's hook: whoever is under way files an interrupted request."""
@@ -84,7 +86,7 @@ class Dispatcher(locust.User):  # type: ignore[misc]
         if self.desk.enrol():
             raise locust.exception.StopUser
         for order in self.desk.orders():
-            _sleep_until(order.intended_ns)
+            self._alarm.sleep_until(order.intended_ns)
             if self.desk.admits(order):
                 self._flights.spawn(self._fly, order)
         self._flights.join()
@@ -102,14 +104,39 @@ class Dispatcher(locust.User):  # type: ignore[misc]
             _told(self.environment, self.desk, seen, lasted_ms)
 
 
-def _sleep_until(due_ns: int) -> None:
-    """Never early; gives way to others at least once, however late it is.
+class Alarm:
+    """Wakes one greenlet at exact instants; the loop's own timers are good to a millisecond."""
 
-    The loop's timers are good to a millisecond: the last stretch is passed giving way, not asleep.
-    """
-    sleep(max(0.0, (due_ns - time.perf_counter_ns() - _AWAKE_NS) / 1e9))
-    while due_ns > time.perf_counter_ns():
-        sleep(0)
+    def __init__(self) -> None:
+        self._timer = TimerFd()
+        self._watcher: Any = get_hub().loop.io(self._timer.fileno(), _READABLE)
+
+    def sleep_until(self, due_ns: int) -> None:
+        """Never early; gives way to others at least once, however late it is."""
+        self._timer.set(due_ns)
+        get_hub().wait(self._watcher)
+
+    def close(self) -> None:
+        """No greenlet may be asleep in it."""
+        self._watcher.close()
+        self._timer.close()
+
+
+def watch_poll(sleeps: Callable[[], object], wakes: Callable[[], object]) -> Callable[[], None]:
+    """Call `sleeps` last before the loop waits for events and `wakes` first after it, until the
+    function that is returned is called."""
+    loop = get_hub().loop
+    before: Any = loop.prepare(ref=False, priority=loop.MINPRI)
+    after: Any = loop.check(ref=False, priority=loop.MAXPRI)
+    before.start(sleeps)
+    after.start(wakes)
+
+    def stop() -> None:
+        for watcher in (before, after):
+            watcher.stop()
+            watcher.close()
+
+    return stop
 
 
 def _told(environment: Any, desk: Desk, seen: Glance, lasted_ms: float) -> None:
