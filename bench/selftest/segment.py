@@ -15,7 +15,7 @@ from quantswarm.bench.load.plan import SwarmPlan
 from quantswarm.bench.load.priority import go_first
 from quantswarm.bench.load.scenario import Scenario
 from quantswarm.bench.selection import NO_QUANT
-from quantswarm.bench.selftest.cases import TimedCase
+from quantswarm.bench.selftest.cases import PROMPT_TOKENS, TimedCase
 from quantswarm.bench.selftest.compare_ledger import Entry, errors_of, miscounts, read_ledger
 from quantswarm.bench.selftest.reference import Driven, drive_reference
 from quantswarm.bench.selftest.verdict import Run
@@ -28,7 +28,6 @@ from quantswarm.engines.server import Server, running
 
 ENGINE = "scripted"
 LEDGER = "ledger.jsonl"
-PROMPT_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +100,12 @@ def subject_of(server: Server, behaviour: str, output_tokens: int, place: Place)
     )
 
 
-def scenario_of(name: str, output_tokens: int) -> Scenario:
-    """Completions of exactly that length."""
+def scenario_of(
+    name: str, output_tokens: int, prompt_tokens: int = PROMPT_TOKENS
+) -> Scenario:
+    """Completions of exactly these lengths."""
     return Scenario(
-        name=name, api="completions", prompt_tokens=PROMPT_TOKENS, output_tokens=output_tokens
+        name=name, api="completions", prompt_tokens=prompt_tokens, output_tokens=output_tokens
     )
 
 
@@ -154,7 +155,7 @@ def _reference_run(driven: Driven, entries: tuple[Entry, ...]) -> Run:
 def _plan(case: TimedCase, subject: Subject, place: Place) -> SwarmPlan:
     return plan_for(
         subject,
-        scenario=scenario_of(case.name, case.output_tokens),
+        scenario=scenario_of(case.name, case.output_tokens, case.prompt_tokens),
         users=case.users,
         out_dir=place.folder,
         cell=f"{case.name}/{place.folder.name}",
