@@ -59,7 +59,8 @@ def _answer(cells: Sequence[Cell], model: str, users: int, load: str) -> dict[st
 
 
 def _sound(cell: Cell) -> bool:
-    if cell["status"] != "ok" or cell["output_throughput"] is None:
+    compared = cell.get("compared", cell["status"] == "ok")
+    if not compared or cell["output_throughput"] is None:
         return False
     return bool(cell["failures"] <= MOST_FAILURES * cell["requests"])
 

@@ -11,6 +11,7 @@ from typing import Any
 from quantswarm.bench.atomic import write_text
 from quantswarm.bench.judge.answer import answers
 from quantswarm.bench.judge.cell import CellResult, judge, unmeasured
+from quantswarm.bench.judge.gates import failed
 from quantswarm.bench.judge.manifest import Manifest, read_manifest, read_object
 from quantswarm.bench.judge.percentile import Distribution
 from quantswarm.models.errors import BadFile
@@ -32,10 +33,10 @@ _FACTS = (
 )
 
 
-def summarise(run_dir: Path) -> dict[str, Any]:
+def summarise(run_dir: Path, *, include_invalid: bool = False) -> dict[str, Any]:
     """Judge every cell of a run directory; needs no server, and nothing but the directory.
 
-    A cell whose files are not what they should be is "invalid" and says why; the others stand.
+    `include_invalid` lets cells that failed a validity gate into answers, tables and plots. A cell whose files are not what they should be is "invalid" and says why; the others stand.
     Raises BadFile when the directory holds no cells.
     """
     results = _results(run_dir)
@@ -47,7 +48,9 @@ def summarise(run_dir: Path) -> dict[str, Any]:
             next_step="give the directory that quantswarm bench printed",
         )
     run = read_object(run_dir / "run.json") if (run_dir / "run.json").exists() else {}
-    cells = sorted((cell_as_json(result) for result in results), key=_order)
+    cells = sorted(
+        (cell_as_json(result, include_invalid=include_invalid) for result in results), key=_order
+    )
     return {
         "schema": SCHEMA,
         "run": str(run_dir),
@@ -56,14 +59,15 @@ def summarise(run_dir: Path) -> dict[str, Any]:
         "matrix": run.get("matrix"),
         "host": run.get("host") or _first(cells, "host"),
         "versions": run.get("versions") or _first(cells, "versions"),
+        "include_invalid": include_invalid,
         "answers": answers(cells),
         "cells": cells,
     }
 
 
-def write_summary(run_dir: Path) -> dict[str, Any]:
+def write_summary(run_dir: Path, *, include_invalid: bool = False) -> dict[str, Any]:
     """Summarise, write `summary.json` in one step, and return what it holds."""
-    summary = summarise(run_dir)
+    summary = summarise(run_dir, include_invalid=include_invalid)
     text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
     write_text(run_dir / "summary.json", text + "\n")
     return summary
@@ -128,9 +132,13 @@ def _from_name(name: str, model: str) -> Manifest | None:
     )
 
 
-def cell_as_json(result: CellResult) -> dict[str, Any]:
-    """One cell of the summary: the keys of the published schema first, then everything known."""
+def cell_as_json(result: CellResult, *, include_invalid: bool = False) -> dict[str, Any]:
+    """One cell of the summary: the keys of the published schema first, then everything known.
+
+    `compared` says whether its numbers may stand beside others.
+    """
     manifest = result.manifest
+    wanted = ("ok", "invalid") if include_invalid else ("ok",)
     return {
         "engine": manifest.engine,
         "quant": manifest.quant,
@@ -152,6 +160,9 @@ def cell_as_json(result: CellResult) -> dict[str, Any]:
         "load_s": manifest.number("load_s"),
         "warnings": [dict(warning) for warning in result.warnings],
         "cell": result.name,
+        "compared": result.status in wanted and result.requests is not None,
+        "gates": [gate.as_json() for gate in result.gates],
+        "failed_gates": [gate.name for gate in failed(result.gates)],
         "engine_view": result.engine.as_json() if result.engine else None,
         "prefix_hit_rate": result.engine.prefix_hit_rate if result.engine else None,
         "window_s": manifest.window.length_s if manifest.window else None,

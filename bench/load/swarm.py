@@ -21,7 +21,7 @@ from quantswarm.bench.load.schedule import (
     schedule_of,
     write_schedule,
 )
-from quantswarm.bench.load.warning import NamedWarning, missed_schedule, warnings_of
+from quantswarm.bench.load.warning import NamedWarning, warnings_of
 from quantswarm.models.errors import BadFile, PortInUse, UserMistake
 
 RECORDS = "records.jsonl"
@@ -52,13 +52,13 @@ class SwarmResult:
     """What a cell's manifest needs of its load.
 
     `harness` holds the generator's view of itself: cpu_s, cpu_share, cpu_us_per_token,
-    loop_lag_{p50,p99,max}_ms, client_delay_{p50,p99,max}_ms, own_lag_p99_ms,
-    requests_started, prompts_made, prompts_late, users_seen, scheduling; of an open loop also
+    loop_lag_{p50,p99,max}_ms, client_delay_{p50,p99,max}_ms, {own,stamp}_lag_{p50,p99,max}_ms,
+    loop_busy_share, steal_share, involuntary_switches, records_missing, requests_started, prompts_made, prompts_late, users_seen, scheduling; of an open loop also
     arrivals_planned, arrivals_dropped,
     arrivals_digest, most_in_flight, dispatch_delay_{p50,p99,max}_ms.
-    `invalid_reason` is set when records are missing, the generator itself failed or missed its own
-    schedule: then no number may be published. A run stopped before its first user may leave no
-    records file at all.
+    `invalid_reason` is set when records are missing or the generator itself failed: then no number
+    may be published. Whether the numbers of other runs may be is for the judge's gates. A run
+    stopped before its first user may leave no records file at all.
     """
 
     records: Path
@@ -176,6 +176,7 @@ def _result(
     if not interrupted:
         missing = max(missing, planned.missing(converted.users))
     harness = dict(facts["harness"]) if facts else {"requests_started": started}
+    harness["records_missing"] = missing
     harness["cpu_us_per_token"] = _cpu_us_per_token(harness, converted)
     harness.update(converted.delays)
     if planned.digest is not None:
@@ -189,8 +190,7 @@ def _result(
         harness=harness,
         warnings=warnings_of(plan, harness, missing=missing, interrupted=interrupted),
         interrupted=interrupted,
-        invalid_reason=_invalid_reason(facts, missing, max(started, len(planned.arrivals)))
-        or missed_schedule(plan, harness),
+        invalid_reason=_invalid_reason(facts, missing, max(started, len(planned.arrivals))),
     )
 
 

@@ -32,6 +32,7 @@ _LAST: dict[str, type] = {
     "kernels": str,
     "failures_by_class": str,
     "warnings": str,
+    "failed_gates": str,
 }
 _PARTS = ("n", "mean", "p50", "p90", "p95", "p99", "p999", "max")
 
@@ -72,6 +73,7 @@ def _row(run_id: str, cell: Mapping[str, Any]) -> dict[str, Any]:
         row |= {_spread_key(metric.name, part): spread.get(part) for part in _PARTS}
     row["kernels"] = _joined(cell.get("kernels"))
     row["warnings"] = _joined([warning["name"] for warning in cell["warnings"]])
+    row["failed_gates"] = _joined(cell.get("failed_gates"))
     row["failures_by_class"] = _joined([f"{k}={v}" for k, v in cell["failures_by_class"].items()])
     return row
 

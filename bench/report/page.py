@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from quantswarm.bench.report import definitions, facts, numerals
+from quantswarm.bench.report import definitions, facts, gates, numerals
 from quantswarm.bench.report.columns import Column, columns_for, variant
 from quantswarm.bench.report.markdown import HONEST
 from quantswarm.bench.report.notes import notes
@@ -43,6 +43,7 @@ def _content(summary: Mapping[str, Any]) -> dict[str, Any]:
         "columns": columns,
         "rows": [_row(columns, cell, marks[cell["cell"]], summary) for cell in cells],
         "notes": footnotes,
+        "gates": gates.sentences(cells, included=bool(summary.get("include_invalid"))),
         "plots": _plots(cells),
         "method": facts.method(cells),
         "details": [(cell, facts.details(cell), facts.latency_rows(cell)) for cell in cells],

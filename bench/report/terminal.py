@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from quantswarm.bench.report import gates
 from quantswarm.bench.report.columns import Column, columns_for
 from quantswarm.bench.report.notes import Note, notes, sentence
 
@@ -26,6 +27,8 @@ def table(summary: Mapping[str, Any]) -> str:
     rule = "─" * max(len(line) for line in lines)
     parts = [lines[0], lines[1], rule, *lines[2:], ""]
     parts += [line for answer in summary["answers"] for line in _wrapped(answer["sentence"])]
+    told = gates.sentences(cells, included=bool(summary.get("include_invalid")))
+    parts += [line for text in told for line in _wrapped(text)]
     parts += _wrapped("One run, no interval: small differences may be noise.")
     parts += ["", *_footnotes(footnotes)] if footnotes else []
     return "\n".join(line.rstrip() for line in parts) + "\n"

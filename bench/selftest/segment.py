@@ -10,6 +10,7 @@ from pathlib import Path
 
 from quantswarm.bench.cell import measure, plan_for
 from quantswarm.bench.judge.cell import judge
+from quantswarm.bench.judge.manifest import Manifest
 from quantswarm.bench.judge.records import read_records
 from quantswarm.bench.load.plan import SwarmPlan
 from quantswarm.bench.load.priority import go_first
@@ -132,7 +133,14 @@ def run_harness(case: TimedCase, place: Place) -> Run:
         cpu_share=judged.manifest.harness_number("cpu_share"),
         cpu_us_per_token=judged.manifest.harness_number("cpu_us_per_token"),
         flagged=None if judged.status == "ok" else judged.reason,
+        host_lag_p99_ms=_host_lag_ms(judged.manifest),
     )
+
+
+def _host_lag_ms(manifest: Manifest) -> float | None:
+    """How much later stamps were than the harness's own work made them."""
+    lags = [manifest.harness_number(f"{part}_lag_p99_ms") for part in ("stamp", "own")]
+    return None if lags[0] is None or lags[1] is None else lags[0] - lags[1]
 
 
 def run_reference(case: TimedCase, place: Place) -> Run:
