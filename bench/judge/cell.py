@@ -25,6 +25,7 @@ from quantswarm.bench.judge.records import RecordsFile, read_records
 from quantswarm.bench.judge.remarks import Evidence, remarks
 from quantswarm.bench.judge.window import Cut, cut
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
     """One cell, judged. `requests` and the measures are None or empty where nothing was measured.

@@ -161,14 +161,21 @@ def _usage(e: Evidence) -> Reading | None:
 
 
 def _alone(e: Evidence) -> Reading | None:
-    apart = e.engine.unexplained_tokens if e.engine else None
-    if e.engine is None or apart is None:
+    """By events or by the answers' own usage, whichever explains more: that these two may be apart
+    is for another gate."""
+    view = e.engine
+    if view is None or view.server_tokens is None or view.unexplained_tokens is None:
         return None
-    said = (
-        f"the server generated {e.engine.server_tokens:,.0f} tokens in all, and "
-        f"{e.engine.client_tokens:,} came here"
+    told = sum(
+        r.counted_tokens if r.output_tokens is None else r.output_tokens for r in e.cut.everything
     )
-    return _at_most(apart / max(e.engine.client_tokens, 1), COUNTED_APART, said)
+    beyond = view.server_tokens - told
+    apart = min(view.unexplained_tokens, max(-beyond, beyond - view.unfinished_tokens, 0.0))
+    said = (
+        f"the server generated {view.server_tokens:,.0f} tokens in all, and "
+        f"{view.client_tokens:,} came here"
+    )
+    return _at_most(apart / max(view.client_tokens, 1), COUNTED_APART, said)
 
 
 def _cached(e: Evidence) -> Reading | None:

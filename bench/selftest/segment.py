@@ -101,9 +101,7 @@ def subject_of(server: Server, behaviour: str, output_tokens: int, place: Place)
     )
 
 
-def scenario_of(
-    name: str, output_tokens: int, prompt_tokens: int = PROMPT_TOKENS
-) -> Scenario:
+def scenario_of(name: str, output_tokens: int, prompt_tokens: int = PROMPT_TOKENS) -> Scenario:
     """Completions of exactly these lengths."""
     return Scenario(
         name=name, api="completions", prompt_tokens=prompt_tokens, output_tokens=output_tokens
