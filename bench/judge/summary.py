@@ -36,7 +36,8 @@ _FACTS = (
 def summarise(run_dir: Path, *, include_invalid: bool = False) -> dict[str, Any]:
     """Judge every cell of a run directory; needs no server, and nothing but the directory.
 
-    `include_invalid` lets cells that failed a validity gate into answers, tables and plots. A cell whose files are not what they should be is "invalid" and says why; the others stand.
+    `include_invalid` lets cells that failed a validity gate into answers, tables and plots.
+    A cell whose files are not what they should be is "invalid" and says why; the others stand.
     Raises BadFile when the directory holds no cells.
     """
     results = _results(run_dir)

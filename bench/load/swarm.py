@@ -52,9 +52,9 @@ class SwarmResult:
     """What a cell's manifest needs of its load.
 
     `harness` holds the generator's view of itself: cpu_s, cpu_share, cpu_us_per_token,
-    loop_lag_{p50,p99,max}_ms, client_delay_{p50,p99,max}_ms, {own,stamp}_lag_{p50,p99,max}_ms,
-    loop_busy_share, steal_share, involuntary_switches, records_missing, requests_started, prompts_made, prompts_late, users_seen, scheduling; of an open loop also
-    arrivals_planned, arrivals_dropped,
+    {loop,own,stamp}_lag_{p50,p99,max}_ms, client_delay_{p50,p99,max}_ms, loop_busy_share,
+    steal_share, involuntary_switches, requests_started, records_missing, prompts_made,
+    prompts_late, users_seen, scheduling; of an open loop also arrivals_planned, arrivals_dropped,
     arrivals_digest, most_in_flight, dispatch_delay_{p50,p99,max}_ms.
     `invalid_reason` is set when records are missing or the generator itself failed: then no number
     may be published. Whether the numbers of other runs may be is for the judge's gates. A run

@@ -23,6 +23,8 @@ from quantswarm.models.errors import PortInUse
 
 LOOPBACK = "127.0.0.1"
 _READABLE = 1
+_AWAKE_NS = 100_000
+"""What the kernel and the loop need from an instant until a greenlet runs, about."""
 STOP_S = 10.0
 
 
@@ -78,6 +80,7 @@ class Dispatcher(locust.User):  # type: ignore[misc]
     def on_stop(self) -> None:
         """Locust's hook: whoever is under way files an interrupted request."""
         self._flights.kill()
+        self._alarm.close()
         self.desk.abandon()
 
     @locust.task  # type: ignore[untyped-decorator]
@@ -86,11 +89,17 @@ class Dispatcher(locust.User):  # type: ignore[misc]
         if self.desk.enrol():
             raise locust.exception.StopUser
         for order in self.desk.orders():
-            self._alarm.sleep_until(order.intended_ns)
+            self._sleep_until(order.intended_ns)
             if self.desk.admits(order):
                 self._flights.spawn(self._fly, order)
         self._flights.join()
         raise locust.exception.StopUser
+
+    def _sleep_until(self, due_ns: int) -> None:
+        """Never early; the wake-up itself is passed giving way, not asleep."""
+        self._alarm.sleep_until(due_ns - _AWAKE_NS)
+        while due_ns > time.perf_counter_ns():
+            sleep(0)
 
     def _fly(self, order: Order) -> None:
         link = self.desk.take_link(order)

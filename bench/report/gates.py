@@ -1,4 +1,4 @@
-"""What a report says of the validity gates: that all were passed, or which were not and by how much."""
+"""What a report says of the validity gates: all passed, or which were failed and by how much."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from quantswarm.bench.judge.gates import GATES
 from quantswarm.bench.report import numerals
 
 Cell = Mapping[str, Any]
@@ -64,3 +65,10 @@ def _unknown(cells: Sequence[Cell]) -> list[str]:
     )
     names = [name for name, count in unknown.items() if count == len(cells)]
     return [f"Not applicable or not known here: {', '.join(names)}."] if names else []
+
+
+def table() -> str:
+    """The declared gates as Markdown: the table of docs/gates.md."""
+    rows = [(f"`{gate.name}`", gate.measures, gate.limit) for gate in GATES]
+    lines = [("gate", "what it measures", "limit"), ("---", "---", "---"), *rows]
+    return "".join(f"| {' | '.join(row)} |\n" for row in lines)

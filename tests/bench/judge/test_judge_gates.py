@@ -1,4 +1,4 @@
-"""Each gate on made-up runs: failed alone where it must, passed beside it, unknown without facts."""
+"""Each gate on made-up runs: failed alone where it must, passed beside it, else unknown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quantswarm.bench.judge.gates import GATES
 from quantswarm.bench.judge.summary import cell_as_json, summarise
 
 OPEN = {"kind": "poisson", "rate": 40.0}
-SOUND = {
+SOUND: dict[str, Any] = {
     "requests_started": len(Load().records()),
     "records_missing": 0,
     "users_seen": [1],
@@ -115,7 +115,11 @@ def test_several_gates_are_all_named(tmp_path: Path) -> None:
 
 
 def test_what_measuring_said_stands_and_the_gates_are_shown_beside_it(tmp_path: Path) -> None:
-    facts = {"status": "failed", "reason": "the server died", "server_alive": False}
+    facts: dict[str, Any] = {
+        "status": "failed",
+        "reason": "the server died",
+        "server_alive": False,
+    }
     result = judged(tmp_path, **facts)
     assert (result.status, result.reason) == ("failed", "the server died")
     assert broken(result) == ["server-alive"]
