@@ -7,7 +7,7 @@ passed nor failed. A cell that fails one is invalid and leaves the comparison.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -207,89 +207,87 @@ def _kept_up(e: Evidence) -> Reading | None:
     return Reading(passed=not found.growing, value=last - first, limit=0.0, said=said)
 
 
-def _gates() -> Iterator[Gate]:
-    yield Gate(
+GATES: tuple[Gate, ...] = (
+    Gate(
         name="records-complete",
         measures="requests that were started, or planned, and have no record",
         limit="0",
         unit="requests",
         of=_records,
-    )
-    yield Gate(
+    ),
+    Gate(
         name="requests-begun",
         measures="requests begun in the measurement window",
         limit="at least 1",
         unit="requests",
         of=_begun,
-    )
-    yield Gate(
+    ),
+    Gate(
         name="server-alive",
         measures="servers that quantswarm started and that ended before the load did",
         limit="0",
         unit="servers",
         of=_alive,
-    )
-    yield Gate(
+    ),
+    Gate(
         name="server-alone",
         measures="tokens by the server's own counter that no request of this cell accounts for, "
         "or that are missing there, as a share of those that came",
         limit=f"{COUNTED_APART:.0%}",
         unit="share",
         of=_alone,
-    )
-    yield Gate(
+    ),
+    Gate(
         name="schedule-kept",
         measures="how late the generator sent arrivals off, p99; open loop",
         limit=f"{LATE_MS:g} ms",
         unit="ms",
         of=_schedule,
-    )
-    yield Gate(
+    ),
+    Gate(
         name="users-as-planned",
         measures="users in the window more or fewer than planned; closed loop",
         limit="0",
         unit="users",
         of=_users,
-    )
-    yield Gate(
+    ),
+    Gate(
         name="generator-not-saturated",
         measures="the generator's processor time, as a share of a core, or the share of the window "
         "in which its loop never waited, whichever is more",
         limit=f"under {SATURATED_CORE:.0%}",
         unit="share",
         of=_saturated,
-    )
-    yield Gate(
+    ),
+    Gate(
         name="own-lag",
         measures="how long segments waited for their stamp because of the generator's own work, "
         "p99 of all segments",
         limit=f"{OWN_LAG_MS:g} ms, or {OWN_LAG_PART_OF_ITL:.0%} of the median ITL if that is more",
         unit="ms",
         of=_own_lag,
-    )
-    yield Gate(
+    ),
+    Gate(
         name="token-counts",
         measures="tokens by which the server's usage and the events apart, by answer, as a share",
         limit=f"{COUNTED_APART:.0%}",
         unit="share",
         of=_usage,
-    )
-    yield Gate(
+    ),
+    Gate(
         name="prompts-not-cached",
         measures="prompt tokens answered from the server's cache, by its answers or its counters; "
         "not where the scenario is about that cache",
         limit=f"{CACHED_SHARE:.0%}",
         unit="share",
         of=_cached,
-    )
-    yield Gate(
+    ),
+    Gate(
         name=KEPT_UP,
         measures="growth of the number of unanswered arrivals from the first to the last third of "
         "the window, where it is more than chance; open loop",
         limit="no growth; percentiles are withheld",
         unit="requests",
         of=_kept_up,
-    )
-
-
-GATES: tuple[Gate, ...] = tuple(_gates())
+    ),
+)
