@@ -37,13 +37,12 @@ def measure(subject: Subject, plan: SwarmPlan, on_progress: OnProgress) -> str:
     folder = plan.out_dir
     try:
         result, memory = _driven(subject, plan, on_progress)
-        if subject.server is not None:
-            subject.server.raise_if_dead()
     except QuantswarmError as error:
         _keep_log(subject, folder)
         write_manifest(folder, {**_asked(subject, plan), **failed(error)})
         raise
     _keep_log(subject, folder)
+    death = _death(subject)
     status, reason = _verdict(result)
     write_manifest(
         folder,
@@ -57,11 +56,25 @@ def measure(subject: Subject, plan: SwarmPlan, on_progress: OnProgress) -> str:
             "window": asdict(result.window),
             "harness": dict(result.harness),
             "warnings": [*subject.warnings, *(item.as_json() for item in result.warnings)],
+            "server_alive": None if subject.server is None else death is None,
+            **(failed(death) if death is not None else {}),
         },
     )
+    if death is not None:
+        raise death
     if result.interrupted:
         raise KeyboardInterrupt
     return status
+
+
+def _death(subject: Subject) -> QuantswarmError | None:
+    """Why the server that we started is not running any more; None when it is."""
+    try:
+        if subject.server is not None:
+            subject.server.raise_if_dead()
+    except QuantswarmError as error:
+        return error
+    return None
 
 
 def failed(error: QuantswarmError) -> dict[str, Any]:

@@ -12,8 +12,13 @@ SUMMARY = "write a run's report again from its raw records"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The run directory."""
+    """The run directory, and whether to trust it."""
     parser.add_argument("run", type=Path, metavar="DIR", help="a run directory, runs/<id>")
+    parser.add_argument(
+        "--include-invalid",
+        action="store_true",
+        help="compare cells that failed a validity gate too",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -26,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
             "it holds no run.json",
             next_step="give the folder that quantswarm bench printed, runs/<id>",
         )
-    summary, text = finish(arguments.run, say)
+    summary, text = finish(arguments.run, say, include_invalid=arguments.include_invalid)
     if arguments.json:
         print_json(summary)
     else:

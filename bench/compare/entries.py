@@ -69,6 +69,7 @@ def offered(cell: Cell) -> str:
 
 def sound(cell: Cell) -> bool:
     """Whether a cell's numbers may stand beside others."""
-    if cell["status"] != "ok" or cell["output_throughput"] is None:
+    compared = cell.get("compared", cell["status"] == "ok")
+    if not compared or cell["output_throughput"] is None:
         return False
     return bool(cell["failures"] <= MOST_FAILURES * cell["requests"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from quantswarm.bench.judge.engine_view import (
     engine_view,
     read_scrapes,
 )
+from quantswarm.bench.judge.gates import KEPT_UP, Passage, failed, passages
 from quantswarm.bench.judge.goodput import Attainment, attainment
 from quantswarm.bench.judge.latency import LATENCIES
 from quantswarm.bench.judge.manifest import Manifest, read_manifest
@@ -25,19 +27,15 @@ from quantswarm.bench.judge.records import RecordsFile, read_records
 from quantswarm.bench.judge.remarks import Evidence, remarks
 from quantswarm.bench.judge.window import Cut, cut
 
-SATURATED_CORE = 0.9
-"""Linux leaves at most 95 % of a core to programs that go first, as the generator does."""
-OWN_LAG_MS = 5.0
-OWN_LAG_PART_OF_ITL = 0.1
-"""A generator that its own work delays by more than the larger of the two sees no ITL truly."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
     """One cell, judged. `requests` and the measures are None or empty where nothing was measured.
 
     `requests` counts those begun in the window, `failures` the failed among them. Percentiles
-    exist for a failed or invalid cell too; `status` says that they must not be compared.
+    exist for a failed or invalid cell too; `status` says that they must not be compared. There are
+    none of a server that did not keep up: they would depend on the window's length.
+    `gates` is empty where nothing was measured.
     """
 
     name: str
@@ -54,6 +52,7 @@ class CellResult:
     engine: EngineView | None = None
     blocks: Blocks | None = None
     slo: Attainment | None = None
+    gates: tuple[Passage, ...] = ()
 
 
 def judge(cell_dir: Path) -> CellResult:
@@ -118,9 +117,8 @@ def _measured(
     )
     by_class = Counter(record.outcome for record in part.failed)
     everywhere = Counter(record.outcome for record in part.everything if not record.ok)
-    status, reason = _verdict(manifest, part, by_class, got=len(file.records) + file.truncated)
-    if status == "ok" and (slow := _too_slow(manifest, latencies["itl"].quantiles["p50"])):
-        status, reason = "invalid", slow
+    gates = passages(evidence)
+    status, reason = _verdict(manifest, part, by_class, failed(gates))
     found = tuple(remark.as_json() for remark in remarks(evidence)) if part.started else ()
     return CellResult(
         name=name,
@@ -131,13 +129,25 @@ def _measured(
         failures=len(part.failed),
         failures_by_class=dict(sorted(by_class.items())),
         failures_outside_window=dict(sorted((everywhere - by_class).items())),
-        latencies=latencies,
+        latencies=_withheld(latencies) if _unstable(gates) else latencies,
         rates=rates,
         warnings=_merged(manifest.warnings, found),
         engine=engine,
         blocks=blocks_of(part),
         slo=attainment(part),
+        gates=gates,
     )
+
+
+def _unstable(gates: Sequence[Passage]) -> bool:
+    return any(gate.name == KEPT_UP for gate in failed(gates))
+
+
+def _withheld(latencies: Mapping[str, Distribution]) -> dict[str, Distribution]:
+    return {
+        name: dataclasses.replace(found, quantiles=dict.fromkeys(found.quantiles))
+        for name, found in latencies.items()
+    }
 
 
 def _merged(
@@ -149,39 +159,14 @@ def _merged(
 
 
 def _verdict(
-    manifest: Manifest, part: Cut, by_class: Mapping[str, int], *, got: int
+    manifest: Manifest, part: Cut, by_class: Mapping[str, int], broken: Sequence[Passage]
 ) -> tuple[str, str | None]:
     """Status and reason: what measuring said, unless the records say worse."""
     if manifest.status != "ok":
         return manifest.status, manifest.reason or "no reason was recorded"
-    lost = _lost(manifest, got)
-    if lost:
-        return "invalid", f"{lost} requests were started and have no record"
-    if not part.started:
-        return "invalid", "no request began inside the measurement window"
-    if not part.good:
+    if part.started and not part.good:
         classes = ", ".join(f"{name} {count}" for name, count in sorted(by_class.items()))
         return "failed", f"all {len(part.started)} requests failed ({classes})"
+    if broken:
+        return "invalid", "; ".join(gate.said or gate.name for gate in broken)
     return "ok", None
-
-
-def _too_slow(manifest: Manifest, itl_p50_ms: float | None) -> str | None:
-    """Why the generator, by its own doing, cannot have seen this load truly; None if it can.
-
-    Where the server has bursts, it may be behind in each of them and idle in between: so its
-    share of a core alone does not tell.
-    """
-    busy = manifest.harness_number("cpu_share")
-    if busy is not None and busy >= SATURATED_CORE:
-        return f"the load generator was saturated ({busy:.0%} of a core)"
-    lag_ms = manifest.harness_number("own_lag_p99_ms")
-    most_ms = max(OWN_LAG_MS, OWN_LAG_PART_OF_ITL * (itl_p50_ms or 0.0))
-    if lag_ms is not None and lag_ms > most_ms:
-        return f"the load generator was behind with its own work by {lag_ms:.0f} ms at p99"
-    return None
-
-
-def _lost(manifest: Manifest, got: int) -> int:
-    """Requests that the swarm counted as started and that left no record; 0 if it did not count."""
-    started = manifest.harness_number("requests_started")
-    return max(0, int(started) - got) if started is not None else 0

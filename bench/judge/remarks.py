@@ -25,6 +25,8 @@ LATE_MS = 2.0
 LATE_PART_OF_TTFT = 0.01
 BUSY_CORE = 0.8
 COUNTED_APART = 0.02
+LATE_STAMP_MS = 5.0
+STOLEN_SHARE = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,9 +266,24 @@ def _lateness(e: Evidence) -> Iterator[str]:
     lag_ms = e.manifest.harness_number("loop_lag_p99_ms")
     if lag_ms is not None and lag_ms > LATE_MS:
         yield f"event loop lag p99 {lag_ms:.1f} ms"
+    late_ms = e.manifest.harness_number("stamp_lag_p99_ms")
+    if late_ms is not None and late_ms > LATE_STAMP_MS:
+        own_ms = e.manifest.harness_number("own_lag_p99_ms") or 0.0
+        yield f"segments stamped late p99 {late_ms:.1f} ms, {own_ms:.1f} ms by its own work"
     busy = e.manifest.harness_number("cpu_share")
     if busy is not None and busy > BUSY_CORE:
         yield f"the generator used {busy:.0%} of a core"
+
+
+def _stolen(e: Evidence) -> Iterator[Remark]:
+    share = e.manifest.harness_number("steal_share")
+    if share is not None and share > STOLEN_SHARE:
+        yield Remark(
+            name="stolen-processor",
+            seen=f"{share:.1%} of the host's processor time in the window went to other machines",
+            cause="this is a virtual machine, and its neighbours were busy",
+            advice="compare only with cells measured beside it, or measure on a quieter host",
+        )
 
 
 def _coalesced(e: Evidence) -> Iterator[Remark]:
@@ -285,6 +302,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[Remark]], ...] = (
     _interrupted,
     _truncated,
     _late_client,
+    _stolen,
     _unstable,
     _not_steady,
     _short,

@@ -16,6 +16,7 @@ from quantswarm.bench.judge.answer import answers
 from quantswarm.bench.judge.blocks import Blocks
 from quantswarm.bench.judge.cell import CellResult, judge, unmeasured
 from quantswarm.bench.judge.engine_view import prefix_hits
+from quantswarm.bench.judge.gates import failed
 from quantswarm.bench.judge.manifest import Manifest, read_manifest, read_object
 from quantswarm.bench.judge.percentile import Distribution
 from quantswarm.bench.saturation.outcome import judged_again
@@ -46,13 +47,14 @@ _FACTS = (
 )
 
 
-def summarise(run_dir: Path) -> dict[str, Any]:
+def summarise(run_dir: Path, *, include_invalid: bool = False) -> dict[str, Any]:
     """Judge every cell of a run directory; needs no server, and nothing but the directory.
 
+    `include_invalid` lets cells that failed a validity gate into answers, tables and plots.
     A cell whose files are not what they should be is "invalid" and says why; the others stand.
     Raises BadFile when the directory holds no cells.
     """
-    run, cells, blocks = _judged(run_dir)
+    run, cells, blocks = _judged(run_dir, include_invalid=include_invalid)
     field = Field(run_of(cell, blocks[cell["cell"]]) for cell in cells if sound(cell))
     saturation = judged_again(run_dir, cells)
     return {
@@ -63,6 +65,7 @@ def summarise(run_dir: Path) -> dict[str, Any]:
         "matrix": run.get("matrix"),
         "host": run.get("host") or _first(cells, "host"),
         "versions": run.get("versions") or _first(cells, "versions"),
+        "include_invalid": include_invalid,
         "answers": [] if saturation else answers(cells, field),
         "saturation": saturation,
         "groups": groups_as_json(field),
@@ -86,7 +89,7 @@ def judged_cells(
 
 
 def _judged(
-    run_dir: Path,
+    run_dir: Path, *, include_invalid: bool = False
 ) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Blocks | None]]:
     """`run.json`, every cell in the order of reports, and each one's blocks by its name."""
     results = _results(run_dir)
@@ -98,7 +101,9 @@ def _judged(
             next_step="give the directory that quantswarm bench printed",
         )
     run = read_object(run_dir / "run.json") if (run_dir / "run.json").exists() else {}
-    cells = sorted((cell_as_json(result) for result in results), key=_order)
+    cells = sorted(
+        (cell_as_json(result, include_invalid=include_invalid) for result in results), key=_order
+    )
     return run, cells, {result.name: result.blocks for result in results}
 
 
@@ -125,9 +130,9 @@ def _offload(variant: Mapping[str, Any]) -> dict[str, Any]:
     return {**variant, "cell": "" if layers is None else f"-ngl_{layers}"}
 
 
-def write_summary(run_dir: Path) -> dict[str, Any]:
+def write_summary(run_dir: Path, *, include_invalid: bool = False) -> dict[str, Any]:
     """Summarise, write `summary.json` in one step, and return what it holds."""
-    summary = summarise(run_dir)
+    summary = summarise(run_dir, include_invalid=include_invalid)
     text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
     write_text(run_dir / "summary.json", text + "\n")
     return summary
@@ -194,10 +199,14 @@ def _from_name(name: str, model: str) -> Manifest | None:
     )
 
 
-def cell_as_json(result: CellResult) -> dict[str, Any]:
-    """One cell of the summary: the keys of the published schema first, then everything known."""
+def cell_as_json(result: CellResult, *, include_invalid: bool = False) -> dict[str, Any]:
+    """One cell of the summary: the keys of the published schema first, then everything known.
+
+    `compared` says whether its numbers may stand beside others.
+    """
     manifest = result.manifest
     hits, source = prefix_hits(result.engine, result.rates.get("cached_share"))
+    wanted = ("ok", "invalid") if include_invalid else ("ok",)
     return {
         "engine": manifest.engine,
         "quant": manifest.quant,
@@ -219,6 +228,9 @@ def cell_as_json(result: CellResult) -> dict[str, Any]:
         "load_s": manifest.number("load_s"),
         "warnings": [dict(warning) for warning in result.warnings],
         "cell": result.name,
+        "compared": result.status in wanted and result.requests is not None,
+        "gates": [gate.as_json() for gate in result.gates],
+        "failed_gates": [gate.name for gate in failed(result.gates)],
         "engine_view": result.engine.as_json() if result.engine else None,
         "goodput": result.rates.get("goodput"),
         "slo_attainment": result.rates.get("slo_attainment"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from dataclasses import dataclass
 
 from quantswarm.bench.load.capture import Capture, Order
@@ -77,6 +78,7 @@ class Desk:
         self.enrolled = 0
         self.finished = self.failures = self.tokens = 0
         self._tally = tally or Tally()
+        self.stamps = array("q")
         self._closed = False
         self._endpoint = endpoint
         self._shaper = Shaper(plan, endpoint)
@@ -149,6 +151,7 @@ class Desk:
         except OSError as error:
             self.fault = self.fault or error
             self.close()
+        self.stamps.extend(capture.stamps)
         seen = glance(capture)
         self.finished += 1
         self.failures += seen.failure is not None

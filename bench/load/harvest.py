@@ -15,7 +15,7 @@ from quantswarm.bench.load.plan import FACTS, MASTER_FACTS, SPOOL, TALLY, SwarmP
 from quantswarm.bench.load.schedule import Arrival
 from quantswarm.bench.load.share import Share, Split
 from quantswarm.bench.load.tally import begun_in
-from quantswarm.bench.load.warning import NamedWarning, missed_schedule, warnings_of
+from quantswarm.bench.load.warning import NamedWarning, warnings_of
 from quantswarm.models.errors import RunFailed
 
 RECORDS = "records.jsonl"
@@ -44,15 +44,16 @@ class SwarmResult:
     """What a cell's manifest needs of its load.
 
     `harness` holds the generator's view of itself: cpu_s, cpu_share, cpu_us_per_token,
-    loop_lag_{p50,p99,max}_ms, client_delay_{p50,p99,max}_ms, own_lag_p99_ms,
-    requests_started, prompts_made, prompts_late, users_seen, scheduling, processes,
-    processes_reason; of an open loop also arrivals_planned, arrivals_dropped,
-    arrivals_digest, most_in_flight, ended_early (a reason), dispatch_delay_{p50,p99,max}_ms; of
-    several processes also workers (what `combine` keeps of each) and master_cpu_s.
-    `invalid_reason` is set when records are missing, a process of the generator was lost, failed or
-    missed its own schedule: then no number may be published. A run stopped before its first user
-    may leave no records file at all. `ended_early` says why a run that could only miss was cut
-    short.
+    {loop,own,stamp}_lag_{p50,p99,max}_ms, client_delay_{p50,p99,max}_ms, loop_busy_share,
+    steal_share, involuntary_switches, requests_started, records_missing, prompts_made,
+    prompts_late, users_seen, scheduling, processes, processes_reason; of an open loop also
+    arrivals_planned, arrivals_dropped, arrivals_digest, most_in_flight, ended_early (a reason),
+    dispatch_delay_{p50,p99,max}_ms; of several processes also workers (what `combine` keeps of
+    each) and master_cpu_s.
+    `invalid_reason` is set when records are missing, or a process of the generator was lost or
+    failed: then no number may be published. Whether the numbers of other runs may be is for the
+    judge's gates. A run stopped before its first user may leave no records file at all.
+    `ended_early` says why a run that could only miss was cut short.
     """
 
     records: Path
@@ -162,7 +163,7 @@ def _result(
     whole = ended.loss is None and given_up is None
     if not interrupted and whole:
         missing = max(missing, planned.missing(converted.users))
-    harness = _harness(plan, split, left, converted)
+    harness = {**_harness(plan, split, left, converted), "records_missing": missing}
     if planned.digest is not None:
         harness["arrivals_digest"] = planned.digest
     if given_up is not None:
@@ -178,8 +179,7 @@ def _result(
         warnings=warnings_of(plan, harness, missing=missing, interrupted=interrupted),
         interrupted=interrupted,
         ended_early=given_up,
-        invalid_reason=_invalid_reason(left.problem, ended, missing, asked)
-        or missed_schedule(plan, harness),
+        invalid_reason=_invalid_reason(left.problem, ended, missing, asked),
     )
 
 

@@ -33,6 +33,7 @@ from quantswarm.bench.load.prompts import PromptPool
 from quantswarm.bench.load.schedule import read_schedule
 from quantswarm.bench.load.share import ALONE, Share
 from quantswarm.bench.load.spool import SpoolWriter
+from quantswarm.bench.load.stretches import BusyStretches
 from quantswarm.bench.load.talk import TalkMaker
 from quantswarm.bench.load.tally import Tally
 from quantswarm.models.errors import QuantswarmError
@@ -75,7 +76,8 @@ class Timeline:
             "end_ns": None,
             "drained_ns": None,
         }
-        self._lag, self._cpu = LagProbe(), CpuMeter()
+        self._lag, self._cpu = LagProbe(swarm_user.Alarm().sleep_until), CpuMeter()
+        self._stretches = BusyStretches()
         self._users_seen: set[int] = set()
         self._crowd: swarm_user.Crowd | None = None
 
@@ -150,9 +152,12 @@ class Timeline:
     def _window(self, end_ns: int) -> None:
         self._phase = "window"
         swarm_user.beside(self._lag.run)
+        unwatch = swarm_user.watch_poll(self._stretches.sleeps, self._stretches.wakes)
         self._cpu.start()
         whole = self._wait_until(end_ns)
         self._cpu.stop()
+        unwatch()
+        self._stretches.stop()
         self._lag.stop()
         self._stamps["end_ns"] = end_ns if whole else time.perf_counter_ns()
 
@@ -213,6 +218,7 @@ class Timeline:
             "harness": {
                 **self._cpu.facts(),
                 **self._lag.facts(),
+                **self._stretches.facts(desk.stamps, self._lag.dues_ns),
                 "requests_started": desk.started,
                 "prompts_made": desk.pool.made,
                 "prompts_late": desk.pool.late,

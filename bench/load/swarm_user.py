@@ -23,11 +23,14 @@ from quantswarm.bench.load.desk import FAILURE_PAUSE_S, Desk, Glance
 from quantswarm.bench.load.open_desk import OpenDesk
 from quantswarm.bench.load.plan import SwarmPlan
 from quantswarm.bench.load.share import Share
+from quantswarm.engines.timerfd import TimerFd
 from quantswarm.models.errors import PortInUse
 
 LOOPBACK = "127.0.0.1"
+_READABLE = 1
+_AWAKE_NS = 100_000
+"""What the kernel and the loop need from an instant until a greenlet runs, about."""
 STOP_S = 10.0
-_AWAKE_NS = 1_200_000
 LEAD_NS = 200_000_000
 """For Locust to start, before an open loop's first arrival."""
 FAR_LEAD_NS = 1_000_000_000
@@ -87,10 +90,12 @@ class Dispatcher(locust.User):  # type: ignore[misc]
     def on_start(self) -> None:
         """Locust's hook."""
         self._flights = Group()
+        self._alarm = Alarm()
 
     def on_stop(self) -> None:
         """Locust's hook: whoever is under way files an interrupted request."""
         self._flights.kill()
+        self._alarm.close()
         self.desk.abandon()
 
     @locust.task  # type: ignore[untyped-decorator]
@@ -99,11 +104,17 @@ class Dispatcher(locust.User):  # type: ignore[misc]
         if self.desk.enrol() >= self.desk.share.of:
             raise locust.exception.StopUser
         for order in self.desk.orders():
-            _sleep_until(order.intended_ns)
+            self._sleep_until(order.intended_ns)
             if self.desk.admits(order):
                 self._flights.spawn(self._fly, order)
         self._flights.join()
         raise locust.exception.StopUser
+
+    def _sleep_until(self, due_ns: int) -> None:
+        """Never early; the wake-up itself is passed giving way, not asleep."""
+        self._alarm.sleep_until(due_ns - _AWAKE_NS)
+        while due_ns > time.perf_counter_ns():
+            sleep(0)
 
     def _fly(self, order: Order) -> None:
         """An arrival, and the turns that follow it where it begins a conversation."""
@@ -137,18 +148,43 @@ def _thought_over(conversation: Conversation, capture: Capture) -> int:
     """
     conversation.heard(str(in_thread(lambda: answer_in(capture))))
     due_ns = max(capture.end_ns + conversation.think_ns, time.perf_counter_ns())
-    _sleep_until(due_ns)
+    sleep(max(0.0, (due_ns - time.perf_counter_ns()) / 1e9))
     return due_ns
 
 
-def _sleep_until(due_ns: int) -> None:
-    """Never early; gives way to others at least once, however late it is.
+class Alarm:
+    """Wakes one greenlet at exact instants; the loop's own timers are good to a millisecond."""
 
-    The loop's timers are good to a millisecond: the last stretch is passed giving way, not asleep.
-    """
-    sleep(max(0.0, (due_ns - time.perf_counter_ns() - _AWAKE_NS) / 1e9))
-    while due_ns > time.perf_counter_ns():
-        sleep(0)
+    def __init__(self) -> None:
+        self._timer = TimerFd()
+        self._watcher: Any = get_hub().loop.io(self._timer.fileno(), _READABLE)
+
+    def sleep_until(self, due_ns: int) -> None:
+        """Never early; gives way to others at least once, however late it is."""
+        self._timer.set(due_ns)
+        get_hub().wait(self._watcher)
+
+    def close(self) -> None:
+        """No greenlet may be asleep in it."""
+        self._watcher.close()
+        self._timer.close()
+
+
+def watch_poll(sleeps: Callable[[], object], wakes: Callable[[], object]) -> Callable[[], None]:
+    """Call `sleeps` last before the loop waits for events and `wakes` first after it, until the
+    function that is returned is called."""
+    loop = get_hub().loop
+    before: Any = loop.prepare(ref=False, priority=loop.MINPRI)
+    after: Any = loop.check(ref=False, priority=loop.MAXPRI)
+    before.start(sleeps)
+    after.start(wakes)
+
+    def stop() -> None:
+        for watcher in (before, after):
+            watcher.stop()
+            watcher.close()
+
+    return stop
 
 
 def _told(environment: Any, desk: Desk, seen: Glance, lasted_ms: float) -> None:

@@ -119,14 +119,6 @@ def _dropped(harness: Mapping[str, Any]) -> Iterator[NamedWarning]:
         )
 
 
-def missed_schedule(plan: SwarmPlan, harness: Mapping[str, Any]) -> str | None:
-    """Why an open loop was not the one planned: its own dispatching came too late, else None."""
-    late_ms = harness.get("dispatch_delay_p99_ms")
-    if plan.arrivals is None or late_ms is None or late_ms <= LATE_MS:
-        return None
-    return f"the schedule was missed: requests left {late_ms:.1f} ms late (p99), over {LATE_MS:g}"
-
-
 def _late(plan: SwarmPlan, harness: Mapping[str, Any]) -> Iterator[NamedWarning]:
     late_ms, ttft_ms = harness.get("client_delay_p99_ms"), harness.get("ttft_p50_ms")
     if plan.arrivals is None or late_ms is None:

@@ -8,7 +8,7 @@ from quantswarm.bench.atomic import write_bytes, write_text
 from quantswarm.bench.judge.summary import write_summary
 
 
-def write_all(run_dir: Path) -> list[Path]:
+def write_all(run_dir: Path, *, include_invalid: bool = False) -> list[Path]:
     """Judge the run again from its raw records and write every output beside them.
 
     Returns the written paths: summary.json, results.csv, results.parquet, report.md, report.html,
@@ -21,7 +21,7 @@ def write_all(run_dir: Path) -> list[Path]:
     from quantswarm.bench.report.parquet import as_parquet
     from quantswarm.bench.report.series import write_series
 
-    summary = write_summary(run_dir)
+    summary = write_summary(run_dir, include_invalid=include_invalid)
     return [
         run_dir / "summary.json",
         write_text(run_dir / "results.csv", as_csv(summary)),

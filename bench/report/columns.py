@@ -44,7 +44,7 @@ def samples(cell: Cell, metric: str) -> int | None:
 
 def shown(cell: Cell) -> bool:
     """Whether the numbers of a cell may stand in a comparison."""
-    return bool(cell["status"] == "ok")
+    return bool(cell.get("compared", cell["status"] == "ok"))
 
 
 def _plain(key: str) -> Callable[[Cell], str]:

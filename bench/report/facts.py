@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from quantswarm.bench.report import numerals
+from quantswarm.bench.report import gates, numerals
 from quantswarm.bench.report.where import host_words, matrix_words
 from quantswarm.bench.slo import Slo
 
@@ -46,6 +46,7 @@ def details(cell: Mapping[str, Any]) -> Pairs:
         ("kernels", ", ".join(cell.get("kernels") or []) or numerals.NA),
         ("versions", _flat(cell.get("versions"))),
         ("weights sha256", str(cell.get("artefact_sha256") or numerals.NA)),
+        ("validity gates", gates.line(cell)),
         ("failures by class", _flat(cell["failures_by_class"]) if _counted(cell) else numerals.NA),
         ("failures outside the window", _outside(cell)),
         *_objectives(cell),

@@ -34,6 +34,7 @@ _LAST: dict[str, type] = {
     "warnings": str,
     "label": str,
     "round": int,
+    "failed_gates": str,
 }
 _PARTS = ("n", "mean", "p50", "p90", "p95", "p99", "p999", "max")
 
@@ -74,6 +75,7 @@ def _row(run_id: str, cell: Mapping[str, Any]) -> dict[str, Any]:
         row |= {_spread_key(metric.name, part): spread.get(part) for part in _PARTS}
     row["kernels"] = _joined(cell.get("kernels"))
     row["warnings"] = _joined([warning["name"] for warning in cell["warnings"]])
+    row["failed_gates"] = _joined(cell.get("failed_gates"))
     row["failures_by_class"] = _joined([f"{k}={v}" for k, v in cell["failures_by_class"].items()])
     return row
 

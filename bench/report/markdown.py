@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from quantswarm.bench.report import compared, definitions, facts, saturation
+from quantswarm.bench.report import compared, definitions, facts, gates, saturation
 from quantswarm.bench.report.columns import columns_for
 from quantswarm.bench.report.grouped import marks_of, rows_of
 from quantswarm.bench.report.notes import Note, notes, sentence
@@ -28,6 +28,8 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
         *_comparison(summary),
         "## Warnings",
         "\n".join(_note(note) for note in footnotes) or "None.",
+        "## Validity gates",
+        _items(gates.sentences(cells, included=bool(summary.get("include_invalid")))),
         "## How it was measured",
         _bullets(facts.method(cells)),
         "## Cells",
@@ -110,6 +112,10 @@ def _note(note: Note) -> str:
     seen = "; ".join(f"`{cell}`: {_escaped(text)}" for cell, text in note.seen)
     advice = _escaped(sentence(note.advice))
     return f"{note.number}. **{note.name}**: {seen}. {advice}".rstrip()
+
+
+def _items(texts: Iterable[str]) -> str:
+    return "\n".join(f"* {_escaped(text)}" for text in texts)
 
 
 def _bullets(pairs: Iterable[tuple[str, str]]) -> str:

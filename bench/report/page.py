@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from quantswarm.bench.compare.entries import load_order
-from quantswarm.bench.report import compared, definitions, facts, numerals, saturation
+from quantswarm.bench.report import compared, definitions, facts, gates, numerals, saturation
 from quantswarm.bench.report.columns import Column, columns_for, variant
 from quantswarm.bench.report.grouped import marks_of, rows_of
 from quantswarm.bench.report.notes import notes
@@ -48,6 +48,7 @@ def _content(summary: Mapping[str, Any]) -> dict[str, Any]:
         "columns": columns,
         "rows": [_row(columns, row, marks[row["cell"]], summary) for row in rows],
         "notes": footnotes,
+        "gates": gates.sentences(cells, included=bool(summary.get("include_invalid"))),
         "plots": _plots(rows),
         "method": facts.method(cells),
         "details": [(cell, facts.details(cell), facts.latency_rows(cell)) for cell in cells],

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from quantswarm.bench.report import compared, saturation
+from quantswarm.bench.report import compared, gates, saturation
 from quantswarm.bench.report.columns import Column, columns_for
 from quantswarm.bench.report.grouped import marks_of, rows_of
 from quantswarm.bench.report.notes import Note, notes, sentence
@@ -32,6 +32,8 @@ def table(summary: Mapping[str, Any]) -> str:
     rule = "─" * max(len(line) for line in lines)
     parts = [lines[0], lines[1], rule, *lines[2:], ""]
     parts += [line for answer in summary["answers"] for line in _wrapped(answer["sentence"])]
+    told = gates.sentences(summary["cells"], included=bool(summary.get("include_invalid")))
+    parts += [line for text in told for line in _wrapped(text)]
     parts += _wrapped(_honest(summary))
     parts += ["", *_footnotes(footnotes)] if footnotes else []
     return "\n".join(line.rstrip() for line in parts) + "\n"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from quantswarm.bench.judge.gates import KEPT_UP
 from quantswarm.bench.saturation.conclusion import conclude
 from quantswarm.bench.saturation.search import Settings, Trial
 from quantswarm.models.errors import BadFile
@@ -20,7 +21,8 @@ Cell = Mapping[str, Any]
 
 
 def trial_of(cell: Cell) -> Trial:
-    """What one cell of a summary says to the search; a failed cell met nothing."""
+    """What one cell of a summary says to the search; a failed cell met nothing, and
+    one that is invalid only because the server fell behind is what a search looks for."""
     slo = cell.get("slo") or {}
     requests = int(slo.get("begun", cell["requests"]) or 0)
     return Trial(
@@ -28,7 +30,7 @@ def trial_of(cell: Cell) -> Trial:
         requests=requests,
         misses=requests - slo.get("met", 0),
         unstable=any(warning["name"] in _OVER for warning in cell["warnings"]),
-        valid=cell["status"] != "invalid",
+        valid=cell["status"] != "invalid" or cell.get("failed_gates") == [KEPT_UP],
     )
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from quantswarm.bench.cell import measure, plan_for
 from quantswarm.bench.judge.cell import judge
+from quantswarm.bench.judge.manifest import Manifest
 from quantswarm.bench.judge.records import read_records
 from quantswarm.bench.load.plan import SwarmPlan
 from quantswarm.bench.load.priority import go_first
 from quantswarm.bench.load.scenario import Scenario
 from quantswarm.bench.selection import NO_QUANT
-from quantswarm.bench.selftest.cases import TimedCase
+from quantswarm.bench.selftest.cases import PROMPT_TOKENS, TimedCase
 from quantswarm.bench.selftest.compare_ledger import Entry, errors_of, miscounts, read_ledger
 from quantswarm.bench.selftest.reference import Driven, drive_reference
 from quantswarm.bench.selftest.verdict import Run
@@ -28,7 +29,6 @@ from quantswarm.engines.server import Server, running
 
 ENGINE = "scripted"
 LEDGER = "ledger.jsonl"
-PROMPT_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +101,10 @@ def subject_of(server: Server, behaviour: str, place: Place) -> Subject:
     )
 
 
-def scenario_of(name: str, output_tokens: int) -> Scenario:
-    """Completions of exactly that length."""
+def scenario_of(name: str, output_tokens: int, prompt_tokens: int = PROMPT_TOKENS) -> Scenario:
+    """Completions of exactly these lengths."""
     return Scenario(
-        name=name, api="completions", prompt_tokens=PROMPT_TOKENS, output_tokens=output_tokens
+        name=name, api="completions", prompt_tokens=prompt_tokens, output_tokens=output_tokens
     )
 
 
@@ -131,7 +131,14 @@ def run_harness(case: TimedCase, place: Place) -> Run:
         cpu_share=judged.manifest.harness_number("cpu_share"),
         cpu_us_per_token=judged.manifest.harness_number("cpu_us_per_token"),
         flagged=None if judged.status == "ok" else judged.reason,
+        host_lag_p99_ms=_host_lag_ms(judged.manifest),
     )
+
+
+def _host_lag_ms(manifest: Manifest) -> float | None:
+    """How much later stamps were than the harness's own work made them."""
+    lags = [manifest.harness_number(f"{part}_lag_p99_ms") for part in ("stamp", "own")]
+    return None if lags[0] is None or lags[1] is None else lags[0] - lags[1]
 
 
 def run_reference(case: TimedCase, place: Place) -> Run:
@@ -154,7 +161,7 @@ def _reference_run(driven: Driven, entries: tuple[Entry, ...]) -> Run:
 def _plan(case: TimedCase, subject: Subject, place: Place) -> SwarmPlan:
     return plan_for(
         subject,
-        scenario=scenario_of(case.name, case.output_tokens),
+        scenario=scenario_of(case.name, case.output_tokens, case.prompt_tokens),
         users=case.users,
         out_dir=place.folder,
         cell=f"{case.name}/{place.folder.name}",

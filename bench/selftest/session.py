@@ -96,10 +96,20 @@ class Session:
                 break
             self._runs += 1
             run = runner(case, place.inside(str(attempt + 1)))
-            if not (case.server_must_keep_up and run.server_was_late):
+            void = _void(case, run)
+            if void is None:
                 break
-            self._say(f"{case.name}: the server was late by itself, so this run is void")
+            self._say(f"{case.name}: {void}, so this run is void")
         return run
+
+
+def _void(case: TimedCase, run: Run) -> str | None:
+    """Why a run proves nothing, either way; None when it does."""
+    if case.server_must_keep_up and run.server_was_late:
+        return "the server was late by itself"
+    if case.bounds and run.host_was_busy:
+        return "the host kept the harness from its core"
+    return None
 
 
 def usual_s(case: Case) -> float:

@@ -27,6 +27,8 @@ from quantswarm.bench.selftest.cases import (
 from quantswarm.bench.selftest.compare_ledger import Errors, joined, quantile
 
 LATEST_SERVER_MS = 1.0
+LATEST_HOST_MS = 1.0
+"""How much later than by its own work a client's stamps may be: the rest is the host's doing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ class Run:
     cpu_share: float | None
     cpu_us_per_token: float | None
     flagged: str | None = None
+    host_lag_p99_ms: float | None = None
 
     @property
     def server_lateness_p99_ms(self) -> float | None:
@@ -50,6 +53,11 @@ class Run:
         """Whether the truth itself was too far from its plan."""
         late_ms = self.server_lateness_p99_ms
         return late_ms is None or late_ms > LATEST_SERVER_MS
+
+    @property
+    def host_was_busy(self) -> bool:
+        """Whether the host kept the client from its core while segments waited."""
+        return self.host_lag_p99_ms is not None and self.host_lag_p99_ms > LATEST_HOST_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +149,12 @@ def verdict(
         check(name, bound, seen[name], bare.get(name)) for name, bound in case.bounds.items()
     )
     everyone = [harness, *references]
-    void = case.server_must_keep_up and any(run.server_was_late for run in everyone)
+    late = [run for run in everyone if case.server_must_keep_up and run.server_was_late]
+    disturbed = [run for run in everyone if case.bounds and run.host_was_busy]
+    void = bool(late or disturbed)
     why = [
-        *(_late(run) for run in everyone if void and run.server_was_late),
+        *map(_late, late),
+        *map(_disturbed, disturbed),
         *_counted_wrong(everyone),
         *_broken(case, checks, harness.flagged),
     ]
@@ -168,6 +179,13 @@ def _late(run: Run) -> str:
     late_ms = run.server_lateness_p99_ms
     said = "sent nothing" if late_ms is None else f"was {late_ms:.1f} ms late at p99"
     return f"void: the server itself {said}, over {LATEST_SERVER_MS:.0f} ms"
+
+
+def _disturbed(run: Run) -> str:
+    return (
+        f"void: the host kept the harness from its core, stamps were {run.host_lag_p99_ms:.1f} ms "
+        f"late at p99 beyond its own work, over {LATEST_HOST_MS:.0f} ms"
+    )
 
 
 def _counted_wrong(runs: Iterable[Run]) -> list[str]:

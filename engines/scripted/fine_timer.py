@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import os
 import time
 from collections.abc import Callable
 from typing import Protocol
 
-_CLOCK_MONOTONIC = 1
-_ABSOLUTE = 1
-_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
+from quantswarm.engines.timerfd import TimerFd
+
 _PR_SET_TIMERSLACK = 29
 _COARSE_MARGIN_NS = 1_500_000
 
@@ -31,22 +29,13 @@ class KernelTimer:
     margin_ns = 0
 
     def __init__(self, loop: asyncio.AbstractEventLoop, fire: Callable[[], None]) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._settime = libc.timerfd_settime
-        self._settime.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
-        self._spec = (ctypes.c_long * 4)()
-        self._pointer = ctypes.addressof(self._spec)
-        self._fd = int(libc.timerfd_create(_CLOCK_MONOTONIC, _FLAGS))
-        if self._fd < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create")
-        libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
-        loop.add_reader(self._fd, fire)
+        self._timer = TimerFd()
+        ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
+        loop.add_reader(self._timer, fire)
 
     def set(self, due_ns: int | None) -> None:
         """Setting also takes back a call that is due: the descriptor is no longer readable."""
-        spec = self._spec
-        spec[2], spec[3] = (0, 0) if due_ns is None else divmod(max(1, due_ns), 1_000_000_000)
-        self._settime(self._fd, _ABSOLUTE, self._pointer, None)
+        self._timer.set(due_ns)
 
 
 class CoarseTimer:

@@ -83,27 +83,6 @@ def test_every_arrival_begins_when_the_plan_says(
     assert "users-changed" not in [warning.name for warning in result.warnings]
 
 
-def test_a_frozen_server_shows_in_most_samples(serve: Any, wire: Any, tmp_path: Path) -> None:
-    """A closed loop would hold one sample a user for six seconds of ten in which nothing came."""
-    gate = Gate(wire)
-    frozen: list[float] = []
-
-    def freeze(progress: Any) -> None:
-        if progress.phase == "window" and not frozen:
-            frozen.append(progress.elapsed_s)
-            gate.freeze(6.0)
-
-    plan = plan_for(serve(gate).base_url, tmp_path, arrivals={"rate": 15.0}, duration_s=10.0)
-    result = drive(plan, freeze)
-    samples = in_window(result, records_in(tmp_path))
-    waited = [(record["event_ns"][0] - record["intended_ns"]) / 1e9 for record in samples]
-    assert frozen
-    assert len(samples) == len(waited) > 100
-    assert sum(wait > 1.0 for wait in waited) > 0.4 * len(waited)
-    assert result.harness["most_in_flight"] > 50
-    assert result.harness["arrivals_dropped"] == 0
-
-
 def test_arrivals_over_the_cap_are_dropped_and_counted(
     serve: Any, wire: Any, tmp_path: Path
 ) -> None:
@@ -141,7 +120,7 @@ def test_who_is_in_flight_when_the_drain_ends_is_interrupted(
     plan = plan_for(serve(gate).base_url, tmp_path, duration_s=0.5, drain_s=0.2)
     result = drive(plan)
     assert result.outcomes == {"interrupted": len(read_schedule(tmp_path))}
-    assert result.invalid_reason is None or "missed" in result.invalid_reason
+    assert result.invalid_reason is None
 
 
 def test_a_stopped_run_has_a_record_of_each_that_began(
@@ -203,12 +182,10 @@ def test_a_plan_survives_its_file_and_an_empty_one_is_refused(tmp_path: Path) ->
     assert not (tmp_path / SCHEDULE).exists()
 
 
-def test_dispatching_too_late_is_invalid(tmp_path: Path) -> None:
-    from quantswarm.bench.load.warning import missed_schedule, warnings_of
+def test_client_delays_over_a_hundredth_of_ttft_are_warned_about(tmp_path: Path) -> None:
+    from quantswarm.bench.load.warning import warnings_of
 
     plan = plan_for("http://127.0.0.1:1/v1", tmp_path)
-    assert missed_schedule(plan, {"dispatch_delay_p99_ms": 1.9}) is None
-    assert "2.5 ms late" in (missed_schedule(plan, {"dispatch_delay_p99_ms": 2.5}) or "")
     for late_ms, ttft_ms, expected in [(1.0, 200.0, []), (1.0, 50.0, ["late-starts"])]:
         harness = {"client_delay_p99_ms": late_ms, "ttft_p50_ms": ttft_ms}
         found = warnings_of(plan, harness, missing=0, interrupted=False)

@@ -1,66 +1,61 @@
-"""The loop's own probe, with a clock of CPU time that the test sets."""
+"""The harness's view of itself, with clocks and files that the test makes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from quantswarm.bench.load.probe import OWN_PART, LagProbe
+from quantswarm.bench.load.probe import CpuMeter, Jiffies, LagProbe, jiffies, stolen_share
 
 
-class Loop:
-    """A loop that wakes late, busy for a part of that time."""
+class Late:
+    """A sleep that ends a known time too late, and ends the probe after some."""
 
-    def __init__(self, late_s: float, busy_part: float, wakes: int = 5) -> None:
-        self.probe = LagProbe(self.sleep, self.cpu_ns)
-        self._late_s, self._busy_part, self._left = late_s, busy_part, wakes
-        self._used_ns = 0
+    def __init__(self, late_ns: int, wakes: int = 5) -> None:
+        self.probe = LagProbe(self.sleep_until)
+        self._late_ns, self._left = late_ns, wakes
 
-    def cpu_ns(self) -> int:
-        return self._used_ns
-
-    def sleep(self, _wanted_s: float) -> None:
-        end_s = time.perf_counter() + self._late_s
-        while time.perf_counter() < end_s:
+    def sleep_until(self, due_ns: int) -> None:
+        while time.perf_counter_ns() < due_ns + self._late_ns:
             pass
         self._left -= 1
         if not self._left:
             self.probe.stop()
-        # From the plan to here at least the sleep has passed; a busy loop worked through all of it.
-        self._used_ns += int(self._late_s * 1e9 * 1e3 * self._busy_part)
 
 
-def own_lag_ms(make: Callable[[], Loop]) -> float:
-    loop = make()
-    loop.probe.run()
-    facts = loop.probe.facts()
-    lag_ms, own_ms = facts["loop_lag_p99_ms"], facts["own_lag_p99_ms"]
-    assert lag_ms is not None
-    assert own_ms is not None
-    assert 0 <= own_ms <= lag_ms
-    return own_ms
-
-
-def test_a_loop_that_worked_is_late_by_its_own_fault() -> None:
-    assert own_lag_ms(lambda: Loop(0.015, busy_part=1.0)) > 0
-
-
-def test_a_loop_whose_processor_was_taken_is_not() -> None:
-    assert own_lag_ms(lambda: Loop(0.015, busy_part=0.0)) == 0
+def test_a_late_wake_up_is_seen() -> None:
+    late = Late(15_000_000)
+    late.probe.run()
+    assert (late.probe.facts()["loop_lag_p50_ms"] or 0) >= 15.0
 
 
 def test_nothing_probed_is_not_zero() -> None:
-    assert set(LagProbe().facts().values()) == {None}
+    assert set(LagProbe(lambda _: None).facts().values()) == {None}
+    assert set(CpuMeter().facts().values()) == {None}
 
 
-@pytest.mark.parametrize(
-    ("part", "own_ms"), [(2.0, 10.0), (OWN_PART, 10.0 * OWN_PART), (OWN_PART / 2, 0.0)]
-)
-def test_what_was_worked_is_its_own_if_it_is_most_of_the_lateness(
-    part: float, own_ms: float
-) -> None:
-    probe = LagProbe()
-    probe._note(10_000_000, int(part * 10_000_000))
-    assert probe.facts()["own_lag_p99_ms"] == own_ms
+def test_the_share_that_the_hypervisor_took(tmp_path: Path) -> None:
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  100 0 50 800 10 0 5 35 7 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n")
+    before = jiffies(stat)
+    assert before == Jiffies(total=1_000, stolen=35)
+    meter = CpuMeter(stat)
+    meter.start()
+    stat.write_text("cpu  150 0 50 830 10 0 5 55 9 0\n")
+    meter.stop()
+    facts = meter.facts()
+    assert facts["steal_share"] == pytest.approx(0.2)
+    assert facts["cpu_share"] > 0
+    assert facts["involuntary_switches"] >= 0
+
+
+@pytest.mark.parametrize("text", ["", "cpu  1 2 3\n", "intr 1 2 3 4 5 6 7 8\n", "cpu  a b c d\n"])
+def test_a_system_that_does_not_tell_is_not_one_without_steal(tmp_path: Path, text: str) -> None:
+    stat = tmp_path / "stat"
+    assert jiffies(stat) is None
+    stat.write_text(text)
+    assert jiffies(stat) is None
+    assert stolen_share(None, Jiffies(total=1, stolen=0)) is None
+    assert stolen_share(Jiffies(total=1, stolen=0), Jiffies(total=1, stolen=0)) is None

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from quantswarm.bench.judge.remarks import CHECKS
-from quantswarm.bench.report import definitions
+from quantswarm.bench.report import definitions, gates
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 
@@ -15,6 +15,11 @@ def test_the_documentation_is_the_declarations(part: str) -> None:
     found = re.search(f"<!-- {part} -->\n(.*?)<!-- /{part} -->", text, flags=re.DOTALL)
     assert found is not None
     assert found[1] == getattr(definitions, part)()
+
+
+def test_the_gates_page_is_the_declarations() -> None:
+    text = (PAGE.parent / "gates.md").read_text(encoding="utf-8")
+    assert f"<!-- gates -->\n{gates.table()}<!-- /gates -->" in text
 
 
 def test_metric_names_are_unique_and_declared_in_full() -> None:

@@ -79,6 +79,14 @@ def test_a_late_server_voids_the_case_wherever_it_was(place: int) -> None:
     assert found.server_lateness_p99_ms == 1.5
 
 
+def test_a_host_that_kept_the_harness_waiting_voids_the_case() -> None:
+    references = (made(), made())
+    found = verdict(CASE, made(9.0, host_lag_p99_ms=12.0), references)
+    assert (found.ok, found.void) == (False, True)
+    assert "12.0 ms late" in found.why[0]
+    assert verdict(CASE, made(host_lag_p99_ms=0.9), references).ok
+
+
 def test_a_server_that_sent_nothing_shows_nothing() -> None:
     silent = dataclasses.replace(made(), errors=Errors())
     assert verdict(CASE, silent, ()).void
