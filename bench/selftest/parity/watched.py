@@ -7,6 +7,7 @@ counted alike.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -91,20 +92,16 @@ def _follow(
         ticks = session_ticks(process.pid, statuses())
         if ticks:
             samples.append((time.perf_counter_ns(), ticks / _TICKS_A_SECOND))
-        try:
-            process.wait(LOOK_S)
-        except subprocess.TimeoutExpired:
-            continue
-        return True
+        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return True
+        time.sleep(LOOK_S)
     return False
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """The tool's whole group; a group whose leader has gone may still have members."""
-    try:
+    """The tool's whole group, before its leader is reaped: until then the number is its own."""
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
     process.wait()
 
 
