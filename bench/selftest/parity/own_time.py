@@ -1,9 +1,11 @@
 """Where our client's processor time goes: `python -m quantswarm.bench.selftest.parity.own_time`.
 
 Drives the lockstep case with the swarm under a sampling profiler of the standard library: a timer
-of processor time interrupts the swarm's process every millisecond it works, in the kernel or
-outside of it, and the innermost function of ours on the stack is noted. A sample costs
-microseconds, so the shares are right and the sum is a little high.
+of processor time interrupts the swarm's process as often as the kernel's tick allows (every 4 ms,
+usually) while it works, in the kernel or outside of it, and the innermost function of ours, of
+gevent's or of Locust's is noted. The shares of these samples divide the processor time that the
+swarm itself measured in its window. What happens in C (reading a socket, switching greenlets)
+counts for the function that called it, or the next one to run.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,18 +31,19 @@ SAMPLES = "own-time.json"
 MODULE = "quantswarm.bench.selftest.parity.own_time"
 CHILD = "quantswarm.bench.load.swarm_child"
 PACKAGES = ("quantswarm", "gevent", "locust")
-SHOWN = 14
+SHOWN = 24
+LASTS_S = 15.0
 START_S = 60.0
 
 
 class Sampled:
-    """Counts the places where the timer found the main thread."""
+    """Notes when and where the timer found the main thread."""
 
     def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
+        self.seen: list[tuple[int, str]] = []
 
     def __call__(self, _: int, frame: FrameType | None) -> None:
-        self.counts[place_of_frame(frame)] += 1
+        self.seen.append((time.perf_counter_ns(), place_of_frame(frame)))
 
 
 def place_of_frame(frame: FrameType | None) -> str:
@@ -56,7 +60,7 @@ def child(plan: str, descriptor: str) -> None:
     """The swarm's own process, with the timer running."""
     sampled = Sampled()
     path = Path(plan).with_name(SAMPLES)
-    atexit.register(lambda: path.write_text(json.dumps(sampled.counts), encoding="utf-8"))
+    atexit.register(lambda: path.write_text(json.dumps(sampled.seen), encoding="utf-8"))
     signal.signal(signal.SIGPROF, sampled)
     signal.setitimer(signal.ITIMER_PROF, EVERY_S, EVERY_S)
     sys.argv = [CHILD, plan, descriptor]
@@ -66,14 +70,13 @@ def child(plan: str, descriptor: str) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def measure(folder: Path) -> tuple[Mapping[str, int], int, float]:
-    """Samples by place, tokens sent, and the process's own CPU µs a token."""
+def measure(folder: Path) -> tuple[Mapping[str, int], float]:
+    """Samples of the window by place, and the processor µs a token in it."""
     from quantswarm.bench.cell import plan_for
     from quantswarm.bench.load.convert import convert
     from quantswarm.bench.load.plan import FACTS, SPOOL
     from quantswarm.bench.selftest.segment import (
         known_server,
-        ledger_of,
         scenario_of,
         subject_of,
     )
@@ -88,12 +91,12 @@ def measure(folder: Path) -> tuple[Mapping[str, int], int, float]:
             users=LOCKSTEP.users,
             out_dir=folder,
             warmup_s=LOCKSTEP.warmup_s,
-            duration_s=LOCKSTEP.duration_s,
+            duration_s=LASTS_S,
             drain_s=LOCKSTEP.drain_s,
         )
         file = folder / "own-plan.json"
         file.write_text(plan.dumps(), encoding="utf-8")
-        _run_child(file, START_S + LOCKSTEP.longest_s)
+        _run_child(file, START_S + LASTS_S)
     facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     window = facts["window"]
     converted = convert(
@@ -101,10 +104,9 @@ def measure(folder: Path) -> tuple[Mapping[str, int], int, float]:
         folder / "records.jsonl",
         lambda ns: window["start_ns"] <= ns < window["end_ns"],
     )
-    counts = json.loads((folder / SAMPLES).read_text(encoding="utf-8"))
-    tokens = sum(entry.tokens for entry in ledger_of(place, LOCKSTEP.behaviour))
-    in_window_us = facts["harness"]["cpu_s"] * 1e6 / converted.window_tokens
-    return counts, tokens, in_window_us
+    seen = json.loads((folder / SAMPLES).read_text(encoding="utf-8"))
+    inside = Counter(at for ns, at in seen if window["start_ns"] <= ns < window["end_ns"])
+    return inside, facts["harness"]["cpu_s"] * 1e6 / converted.window_tokens
 
 
 def _run_child(plan: Path, limit_s: float) -> None:
@@ -119,11 +121,11 @@ def main(arguments: list[str]) -> int:
         child(*arguments)
         return 0
     with tempfile.TemporaryDirectory(prefix="quantswarm-own-time-") as name:
-        counts, tokens, in_window_us = measure(Path(name))
-    print(f"{in_window_us:.1f} µs a token in the window, profiler included; by place, whole run:")
+        counts, us_a_token = measure(Path(name))
+    samples = sum(counts.values())
+    print(f"{us_a_token:.1f} µs a token, of which ({samples:,} samples)")
     for place, count in Counter(counts).most_common(SHOWN):
-        print(f"{count * EVERY_S * 1e6 / tokens:6.2f} µs  {place}")
-    print(f"{sum(counts.values()) * EVERY_S * 1e6 / tokens:6.2f} µs  in all, {tokens:,} tokens")
+        print(f"{us_a_token * count / samples:6.2f} µs  {count / samples:6.1%}  {place}")
     return 0
 
 
