@@ -87,12 +87,16 @@ def watch(start: Start, *, cores: Sequence[int], log: Path, limit_s: float) -> R
 def _follow(
     process: subprocess.Popen[bytes], samples: list[tuple[int, float]], until_s: float
 ) -> bool:
-    """Sample until it ends; False when that takes too long."""
+    """Sample until it ends, and once after: what nobody has reaped yet still has its account.
+
+    False when that takes too long.
+    """
     while time.monotonic() < until_s:
+        how = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         ticks = session_ticks(process.pid, statuses())
         if ticks:
             samples.append((time.perf_counter_ns(), ticks / _TICKS_A_SECOND))
-        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+        if how is not None:
             return True
         time.sleep(LOOK_S)
     return False
