@@ -56,10 +56,11 @@ def place_of(placed: Placement, folder: Path) -> Place:
 
 
 @contextmanager
-def known_server(place: Place, *, first: bool = False) -> Iterator[Server]:
+def known_server(place: Place, *, first: bool = False, behaviour: str = "") -> Iterator[Server]:
     """A server that writes its ledger into the folder, complete once it has ended.
 
-    `first`: it runs before whatever else is on its core, where that is permitted.
+    `first`: it runs before whatever else is on its core, where that is permitted. `behaviour` is
+    that of every request whose model name says nothing else.
     """
     place.folder.mkdir(parents=True, exist_ok=True)
     spec = ServeSpec(
@@ -72,6 +73,7 @@ def known_server(place: Place, *, first: bool = False) -> Iterator[Server]:
         context_tokens=32_768,
         options={
             "ledger": str(place.folder / LEDGER),
+            "behaviour": behaviour,
             **_pinned(place.server_cores),
         },
     )

@@ -127,6 +127,11 @@ def said(result: CaseResult) -> str:
 
 def session_in(folder: Path, say: Say) -> Session:
     """A session on this machine; `NotAvailable` where server and client would share a core."""
+    return Session(two_cores(folder), say)
+
+
+def two_cores(folder: Path) -> Place:
+    """The plan's core of either side; `NotAvailable` where that is one and the same."""
     from quantswarm.engines import hardware, placement
 
     place = place_of(placement.plan(hardware.host().core_groups), folder)
@@ -136,4 +141,4 @@ def session_in(folder: Path, say: Say) -> Session:
             "it needs two cores: server and client must not disturb each other",
             next_step="run it on a machine with two",
         )
-    return Session(place, say)
+    return place
