@@ -26,6 +26,8 @@ from quantswarm.bench.selection import check_pair, select
 from quantswarm.bench.subject import Subject, served
 from quantswarm.bench.ticker import Ticker
 from quantswarm.engines import hardware
+from quantswarm.engines.gpu import Gpus
+from quantswarm.engines.gpu_vacancy import Vacancy, vacancy
 from quantswarm.engines.prepare import ServeOptions, prepare
 from quantswarm.engines.process import key_in
 from quantswarm.engines.server import running
@@ -44,6 +46,7 @@ class Job:
     base: ServeOptions
     estimate: Estimate
     say: Say
+    gpus: Vacancy
 
 
 def run_matrix(
@@ -68,6 +71,7 @@ def run_matrix(
         base=base,
         estimate=Estimate(missing, _cell_seconds(matrix, scenario)),
         say=say,
+        gpus=vacancy(Gpus.opened()),
     )
     say(f"run {run}: {len(missing)} of {len(matrix.cells())} cells to measure")
     for _, cells in groupby(missing, key=lambda cell: cell.variant):
@@ -116,6 +120,7 @@ def _serving(job: Job, variant: Variant) -> Iterator[Subject]:
         f"[{job.estimate.number}/{job.estimate.total}] starting {variant.engine} {variant.quant} "
         f"on {variant.model}; about {job.estimate.minutes_left():.0f} min left in all"
     )
+    remarks = job.gpus.settled()
     with running(
         selection.engine,
         selection.artefact,
@@ -124,7 +129,7 @@ def _serving(job: Job, variant: Variant) -> Iterator[Subject]:
         log=job.run / "servers" / f"{variant.name}.log",
     ) as server:
         job.estimate.started(variant.engine, server.load_s)
-        yield served(selection, prepared, server, job.scenario.output_tokens)
+        yield served(selection, prepared, server, job.scenario.output_tokens, remarks)
 
 
 def _measure_cell(job: Job, cell: Cell, subject: Subject) -> None:

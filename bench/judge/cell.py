@@ -21,6 +21,8 @@ from quantswarm.bench.judge.percentile import Distribution, distribution
 from quantswarm.bench.judge.rate import RATES
 from quantswarm.bench.judge.records import RecordsFile, read_records
 from quantswarm.bench.judge.remarks import Evidence, remarks
+from quantswarm.bench.judge.resources import FILE as SAMPLES
+from quantswarm.bench.judge.resources import Resources, read_samples, resources
 from quantswarm.bench.judge.window import Cut, cut
 
 SATURATED_CORE = 0.9
@@ -50,6 +52,7 @@ class CellResult:
     rates: Mapping[str, float | None]
     warnings: tuple[Mapping[str, Any], ...]
     engine: EngineView | None = None
+    resources: Resources | None = None
 
 
 def judge(cell_dir: Path) -> CellResult:
@@ -63,7 +66,8 @@ def judge(cell_dir: Path) -> CellResult:
     if manifest.window is None:
         return _windowless(cell_dir.name, manifest)
     scrapes = read_scrapes(cell_dir / FILE)
-    return _measured(cell_dir.name, manifest, read_records(records_path), scrapes)
+    used = resources(read_samples(cell_dir / SAMPLES), manifest.window)
+    return _measured(cell_dir.name, manifest, read_records(records_path), scrapes, used)
 
 
 def _windowless(name: str, manifest: Manifest) -> CellResult:
@@ -91,7 +95,11 @@ def unmeasured(name: str, manifest: Manifest, *, status: str, reason: str | None
 
 
 def _measured(
-    name: str, manifest: Manifest, file: RecordsFile, scrapes: Sequence[Scrape] | None
+    name: str,
+    manifest: Manifest,
+    file: RecordsFile,
+    scrapes: Sequence[Scrape] | None,
+    used: Resources | None,
 ) -> CellResult:
     assert manifest.window is not None
     part = cut(file.records, manifest.window, users=manifest.users, open_loop=manifest.open_loop)
@@ -105,6 +113,7 @@ def _measured(
         rates=rates,
         truncated=file.truncated,
         engine=engine,
+        resources=used,
     )
     by_class = Counter(record.outcome for record in part.failed)
     everywhere = Counter(record.outcome for record in part.everything if not record.ok)
@@ -125,6 +134,7 @@ def _measured(
         rates=rates,
         warnings=_merged(manifest.warnings, found),
         engine=engine,
+        resources=used,
     )
 
 

@@ -29,6 +29,8 @@ _FACTS = (
     "kernels",
     "artefact_sha256",
     "harness",
+    "telemetry",
+    "scraping",
 )
 
 
@@ -153,6 +155,7 @@ def cell_as_json(result: CellResult) -> dict[str, Any]:
         "warnings": [dict(warning) for warning in result.warnings],
         "cell": result.name,
         "engine_view": result.engine.as_json() if result.engine else None,
+        "resources": result.resources.as_json() if result.resources else None,
         "prefix_hit_rate": result.engine.prefix_hit_rate if result.engine else None,
         "window_s": manifest.window.length_s if manifest.window else None,
         "failures_by_class": dict(result.failures_by_class),
