@@ -50,7 +50,7 @@ class Vacancy:
         return (
             {
                 "name": "gpu-memory-not-freed",
-                "seen": f"{told} than before the first server, after {self.patience_s:g} s of waiting",
+                "seen": f"{told} than before the first server, {self.patience_s:g} s long",
                 "cause": "a server's process did not end, or another program came",
                 "advice": "see nvidia-smi; end what is left, measure this variant again",
             },

@@ -28,7 +28,7 @@ class Within:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """`counts[i]` samples (seconds) were over `edges[i-1]` and at most `edges[i]`; None: no edge."""
+    """`counts[i]` samples lie over `edges[i-1]` and up to `edges[i]`, in seconds; None: no edge."""
 
     edges: tuple[float | None, ...]
     counts: tuple[float, ...]

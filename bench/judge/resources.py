@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from bisect import bisect_left
 from collections import Counter
@@ -124,7 +125,8 @@ def _gpus(sample: Sample) -> list[Sample]:
 
 
 def _power_w(sample: Sample) -> float | None:
-    return _sum(_gpus(sample), "power_w")
+    found: float | None = _sum(_gpus(sample), "power_w")
+    return found
 
 
 def _sum(found: Sequence[Sample], key: str) -> Any:
@@ -175,7 +177,7 @@ def _rate(points: Sequence[tuple[int, float]], window: Window) -> float | None:
 
 def _fastest(points: Sequence[tuple[int, float]]) -> float | None:
     """The largest rate between two neighbouring samples."""
-    pairs = zip(points, points[1:], strict=False)
+    pairs = itertools.pairwise(points)
     return max(((b - a) / (t1 - t0) * 1e9 for (t0, a), (t1, b) in pairs if t1 > t0), default=None)
 
 
