@@ -105,10 +105,10 @@ class Sampler:
     def sample(self) -> dict[str, Any]:
         """Read everything once; peaks are updated."""
         began_ns = time.perf_counter_ns()
+        cores = core_seconds(self._cores, self._root)
         server = self._server.read()
         self._server_pids = server.pids
         gpus = self._gpus.read(server.pids)
-        cores = core_seconds(self._cores, self._root)
         sample: dict[str, Any] = {
             "ns": began_ns,
             "cpu_s": server.cpu_s,

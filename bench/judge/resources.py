@@ -182,10 +182,10 @@ def _fastest(points: Sequence[tuple[int, float]]) -> float | None:
 
 
 def _by_core(samples: Sequence[Sample], window: Window, key: str) -> dict[str, float]:
-    """Core → share of its time."""
+    """Core → share of its time; no more than all of it, which a late reading could seem to say."""
     points: dict[str, list[tuple[int, float]]] = {}
     for sample in samples:
         for core in sample.get("cores") or ():
             points.setdefault(str(core["core"]), []).append((sample["ns"], core[key]))
     shares = {core: _rate(found, window) for core, found in points.items()}
-    return {core: share for core, share in shares.items() if share is not None}
+    return {core: min(share, 1.0) for core, share in shares.items() if share is not None}

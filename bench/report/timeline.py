@@ -209,7 +209,7 @@ def _gpus(samples: Sequence[Mapping[str, Any]], span: _Span) -> tuple[Row, ...]:
         row("GPU busy", "%", "utilization", 0.01),
         row("GPU memory", "GB", "used_bytes", 1e9),
         row("GPU power", "W", "power_w", 1.0),
-        row("GPU clock (SM)", "MHz", "sm_mhz", 1.0),
+        row("GPU SM clock", "MHz", "sm_mhz", 1.0),
     )
 
 

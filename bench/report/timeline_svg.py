@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from quantswarm.bench.report import numerals
 from quantswarm.bench.report.timeline import Curve, Row, Timeline, timeline
 
 WIDTH = 720
@@ -80,7 +79,7 @@ def _row(row: Row, index: int, scale: _Scale) -> Iterator[str]:
         y = bottom - share * PLOT
         yield f'<path class="g" d="M{LEFT} {y:g}H{WIDTH - RIGHT}"/>'
         if share != 0.5:
-            text = numerals.plain(most * share) if share else "0"
+            text = f"{most * share:,.10g}"
             yield f'<text class="m" x="{LEFT - 6}" y="{y + 3.5:g}" text-anchor="end">{text}</text>'
     yield from _legend(row, top - 5)
     for number, curve in enumerate(row.curves, start=1):
@@ -89,17 +88,15 @@ def _row(row: Row, index: int, scale: _Scale) -> Iterator[str]:
 
 def _shades(scale: _Scale, top: float, *, named: bool) -> Iterator[str]:
     line = scale.line
-    for begin, end, name in (
-        (line.begin_s, 0.0, "warm-up"),
-        (line.window_s, line.end_s, "drain"),
-    ):
+    for begin, end, name in ((line.begin_s, 0.0, "warm-up"), (line.window_s, line.end_s, "drain")):
         width = scale.x(end) - scale.x(begin)
         if width <= 0:
             continue
         x = scale.x(begin)
         yield f'<rect class="s" x="{x:.1f}" y="{top}" width="{width:.1f}" height="{PLOT}"/>'
         if named and width > _NAMED:
-            yield f'<text class="m" x="{x + 4:.1f}" y="{top + 11}">{name}</text>'
+            x, y = x + width - 4, top + PLOT - 4
+            yield f'<text class="m" x="{x:.1f}" y="{y}" text-anchor="end">{name}</text>'
 
 
 def _legend(row: Row, y: float) -> Iterator[str]:
