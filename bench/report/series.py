@@ -66,6 +66,10 @@ _ENGINE: Mapping[str, type] = {
 }
 
 
+COLUMNS = {"samples": _SAMPLES, "cores": _CORES, "gpus": _GPUS, "engine": _ENGINE}
+"""File → its columns and their types, after `cell`, `ns` and `t_s`."""
+
+
 def write_series(run_dir: Path) -> list[Path]:
     """`samples`, `cores`, `gpus` and `engine.parquet` of all cells; returns those written.
 
@@ -73,15 +77,16 @@ def write_series(run_dir: Path) -> list[Path]:
     that no cell has anything for is not written.
     """
     samples, scrapes = _lines(run_dir, "samples.jsonl"), _lines(run_dir, "engine.jsonl")
-    tables = (
-        ("samples", _SAMPLES, samples),
-        ("cores", _CORES, _inner(samples, "cores")),
-        ("gpus", _GPUS, _inner(samples, "gpus")),
-        ("engine", _ENGINE, scrapes),
-    )
+    tables = {
+        "samples": samples,
+        "cores": _inner(samples, "cores"),
+        "gpus": _inner(samples, "gpus"),
+        "engine": scrapes,
+    }
     starts = _starts(run_dir)
     written = []
-    for name, columns, lines in tables:
+    for name, lines in tables.items():
+        columns = COLUMNS[name]
         rows = [_row(cell, starts.get(cell), raw, columns) for cell, raw in lines]
         if rows:
             written.append(write_bytes(run_dir / f"{name}.parquet", _table(rows, columns)))

@@ -100,7 +100,7 @@ def thinned(points: Points, most: int = MOST_POINTS) -> Points:
     """At most `most` points: lowest and highest of each stretch, so that no peak is lost."""
     if len(points) <= most:
         return points
-    size = -(-len(points) * 2 // most)
+    size = -(-len(points) // (most // 2))
     stretches = (points[i : i + size] for i in range(0, len(points), size))
     ends = ((min(s, key=lambda p: p[1]), max(s, key=lambda p: p[1])) for s in stretches)
     return [point for pair in ends for point in sorted(set(pair))]

@@ -35,7 +35,9 @@ def timeline_svg(line: Timeline, *, name: str) -> str:
     """The `<svg>` element, in the page's colours; `name` says in its label which cell it is."""
     scale = _Scale(line)
     height = len(line.rows) * (HEAD + PLOT + GAP) + FOOT
-    label = html.escape(f"{name} over time. The cell's table holds the numbers.", quote=True)
+    label = html.escape(
+        f"{name} over time. The table of its latencies holds the numbers.", quote=True
+    )
     parts = [
         f'<svg class="timeline" role="img" aria-label="{label}" viewBox="0 0 {WIDTH} {height}">',
         *(text for i, row in enumerate(line.rows) for text in _row(row, i, scale)),

@@ -11,6 +11,8 @@ from fake_nvml import GIB, FakeNvml, gpu
 
 from quantswarm.engines.gpu import NO_GPU, NO_LIBRARY, REASONS, ComputeProcess, Gpus
 
+CLOCKS = "nvmlDeviceGetCurrentClocks"
+
 
 def opened(*gpus, **options):
     nvml = FakeNvml(*gpus, **options)
@@ -42,27 +44,32 @@ def test_what_a_gpu_does_not_tell_is_none_and_the_rest_stands(key):
     fields = asdict(reading)
     lacking = {name for name, value in fields.items() if value is None}
     assert lacking
-    assert lacking <= {
-        "utilization": {"utilization", "memory_utilization"},
-        "used": {"used_bytes"},
-        "milliwatts": {"power_w"},
-        "millijoules": {"energy_j"},
-        "clocks": {"sm_mhz", "memory_mhz"},
-        "celsius": {"temperature_c"},
-        "reasons": {"throttle"},
-        "processes": {"tree_bytes"},
-    }[key]
+    assert (
+        lacking
+        <= {
+            "utilization": {"utilization", "memory_utilization"},
+            "used": {"used_bytes"},
+            "milliwatts": {"power_w"},
+            "millijoules": {"energy_j"},
+            "clocks": {"sm_mhz", "memory_mhz"},
+            "celsius": {"temperature_c"},
+            "reasons": {"throttle"},
+            "processes": {"tree_bytes"},
+        }[key]
+    )
 
 
 def test_a_function_that_an_older_library_lacks_is_absence_too():
     class Old(FakeNvml):
-        nvmlDeviceGetTotalEnergyConsumption = None  # type: ignore[assignment]
-        nvmlDeviceGetCurrentClocksEventReasons = property()  # type: ignore[assignment]
+        def __getattribute__(self, name):
+            if name in ("nvmlDeviceGetTotalEnergyConsumption", f"{CLOCKS}EventReasons"):
+                raise AttributeError(name)
+            return (
+                (lambda _: 0x08)
+                if name == f"{CLOCKS}ThrottleReasons"
+                else super().__getattribute__(name)
+            )
 
-        def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle):
-            return 0x08
-
-    Old.nvmlDeviceGetTotalEnergyConsumption = property()
     gpus = Gpus.opened(lambda: Old(gpu()))
     (reading,) = gpus.read()
     assert reading.energy_j is None

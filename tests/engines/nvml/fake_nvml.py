@@ -1,5 +1,7 @@
 """NVML without a GPU: the functions that quantswarm asks, with numbers that a test decides."""
 
+# ruff: noqa: N802 - the names are NVML's
+
 from __future__ import annotations
 
 from collections.abc import Callable
