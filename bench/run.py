@@ -120,7 +120,7 @@ def _serving(job: Job, variant: Variant) -> Iterator[Subject]:
         f"[{job.estimate.number}/{job.estimate.total}] starting {variant.engine} {variant.quant} "
         f"on {variant.model}; about {job.estimate.minutes_left():.0f} min left in all"
     )
-    remarks = job.gpus.settled()
+    remarks = job.gpus.settled() if prepared.spec.device == "cuda" else ()
     with running(
         selection.engine,
         selection.artefact,

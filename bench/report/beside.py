@@ -48,9 +48,9 @@ def _own_view(view: Mapping[str, Any] | None) -> str:
     if view is None:
         return numerals.NA
     parts = [
-        f"running {_mean_and_most(view, 'running', numerals.plain)}",
-        f"waiting {_mean_and_most(view, 'waiting', numerals.plain)}",
-        f"KV cache {_mean_and_most(view, 'kv_cache', numerals.share)}",
+        f"running {_mean_and_most(view, 'running', numerals.plain, numerals.whole)}",
+        f"waiting {_mean_and_most(view, 'waiting', numerals.plain, numerals.whole)}",
+        f"KV cache {_mean_and_most(view, 'kv_cache', numerals.share, numerals.share)}",
         f"prompt tokens from the cache {numerals.share(view['prefix_hit_rate'])}",
         f"preemptions {numerals.whole(view['preemptions'])}",
         f"tokens generated {numerals.whole(view['server_tokens'])}",
@@ -63,12 +63,12 @@ def _own_view(view: Mapping[str, Any] | None) -> str:
     return ", ".join(part for part in parts if numerals.NA not in part)
 
 
-def _mean_and_most(view: Mapping[str, Any], name: str, text: Callable[[Any], str]) -> str:
+def _mean_and_most(
+    view: Mapping[str, Any], name: str, of_mean: Callable[[Any], str], of_most: Callable[[Any], str]
+) -> str:
     """Mean and peak; the peak alone for a view that an older version judged."""
-    most, mean = view[f"{name}_peak"], view.get(f"{name}_mean")
-    if most is None or mean is None:
-        return f"{text(most)} at most"
-    return f"{text(mean)} on average, {text(most)} at most"
+    mean, most = view.get(f"{name}_mean"), of_most(view[f"{name}_peak"])
+    return f"{most} at most" if mean is None else f"{of_mean(mean)} on average, {most} at most"
 
 
 def _in_bucket(server: Mapping[str, Any], q: str) -> str:
