@@ -30,6 +30,9 @@ PROMPTS = ("The first", "A second, longer", "The third and last of them")
 def snapshot(name: str) -> Path:
     """The path that was written."""
     engine = engine_named(name)
+    version = engine.probe().version
+    if version is None:
+        raise SystemExit(f"the version of {name} is unknown: use the one that set-up installs")
     recipe = next(r for r in recipes().values() if r.name in CHEAP and r.format in engine.formats)
     artefact = store.artefact(source.resolve("tiny"), recipe)
     options = ServeOptions(port=0, users=1, context_tokens=128, eager=True)
@@ -40,7 +43,7 @@ def snapshot(name: str) -> Path:
             ask(server.base_url, server.served_name, prompt, engine.pinned_fields(20))
         url = f"{server.root_url}{engine.metrics_path}"
         text = urllib.request.urlopen(url, timeout=60).read().decode()
-    path = Path(__file__).parent / "snapshots" / f"{name}-{engine.probe().version}.txt"
+    path = Path(__file__).parent / "snapshots" / f"{name}-{version}.txt"
     path.write_text("".join(f"{line}\n" for line in text.splitlines() if ours(line)))
     return path
 
