@@ -1,4 +1,4 @@
-"""Before a server that computes on a GPU starts, the GPU is looked at; the cell says what is odd."""
+"""Before a server that computes on a GPU starts, it is looked at; the cell says what is odd."""
 
 from __future__ import annotations
 
