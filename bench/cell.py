@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from quantswarm.bench.judge.engine_view import FILE
 from quantswarm.bench.load.plan import SwarmPlan
 from quantswarm.bench.load.progress import Progress
 from quantswarm.bench.load.share import split_of
 from quantswarm.bench.load.swarm import SwarmResult, drive
 from quantswarm.bench.rundir import write_manifest
-from quantswarm.bench.scrape import Scraper
 from quantswarm.bench.subject import Subject
+from quantswarm.bench.watch import Watch
 from quantswarm.engines import hardware
-from quantswarm.engines.process import key_in
 from quantswarm.engines.registry import engine_named
-from quantswarm.engines.telemetry import Sampler
 from quantswarm.models.errors import QuantswarmError
 
 OnProgress = Callable[[Progress], None]
@@ -36,7 +32,8 @@ def measure(subject: Subject, plan: SwarmPlan, on_progress: OnProgress) -> str:
     """
     folder = plan.out_dir
     try:
-        result, memory = _driven(subject, plan, on_progress)
+        with Watch(subject, folder) as watch:
+            result = drive(plan, on_progress)
     except QuantswarmError as error:
         _keep_log(subject, folder)
         write_manifest(folder, {**_asked(subject, plan), **failed(error)})
@@ -50,12 +47,16 @@ def measure(subject: Subject, plan: SwarmPlan, on_progress: OnProgress) -> str:
             **_asked(subject, plan),
             "status": status,
             "reason": reason,
-            **memory,
+            **watch.facts(),
             "kernels": _kernels(subject),
             "ended_early": result.ended_early,
             "window": asdict(result.window),
             "harness": dict(result.harness),
-            "warnings": [*subject.warnings, *(item.as_json() for item in result.warnings)],
+            "warnings": [
+                *subject.warnings,
+                *watch.warnings(),
+                *(item.as_json() for item in result.warnings),
+            ],
             "server_alive": None if subject.server is None else death is None,
             **(failed(death) if death is not None else {}),
         },
@@ -80,45 +81,6 @@ def _death(subject: Subject) -> QuantswarmError | None:
 def failed(error: QuantswarmError) -> dict[str, Any]:
     """The part of a manifest that says why there is no result."""
     return {"status": "failed", "reason": str(error), "error": type(error).__name__}
-
-
-def _driven(
-    subject: Subject, plan: SwarmPlan, on_progress: OnProgress
-) -> tuple[SwarmResult, dict[str, Any]]:
-    """The swarm's result, and the server's peak memory and scrapes while it was driven."""
-    with ExitStack() as stack:
-        sampler, scraper = None, _scraper(subject, plan.out_dir / FILE)
-        if scraper is not None:
-            stack.enter_context(scraper)
-        if subject.server is not None:
-            sampler = stack.enter_context(
-                Sampler(
-                    subject.server.pid,
-                    plan.out_dir / "samples.jsonl",
-                    tree=subject.server.tree,
-                )
-            )
-        result = drive(plan, on_progress)
-    if sampler is None:
-        return result, {}
-    return result, {
-        "rss_peak_bytes": sampler.peak_rss_bytes,
-        "pss_peak_bytes": sampler.peak_pss_bytes,
-        "gpu_peak_bytes": sampler.peak_gpu_bytes,
-        "scraping": scraper.facts() if scraper is not None else None,
-    }
-
-
-def _scraper(subject: Subject, path: Path) -> Scraper | None:
-    """For a server that we started and that counts for itself; None for any other."""
-    if subject.server is None:
-        return None
-    engine = engine_named(subject.engine)
-    if engine.metrics_path is None or not engine.gauges:
-        return None
-    key = key_in(subject.api_key_file) if subject.api_key_file is not None else None
-    url = f"{subject.server.root_url}{engine.metrics_path}"
-    return Scraper(url, engine.gauges, path, api_key=key)
 
 
 def _asked(subject: Subject, plan: SwarmPlan) -> dict[str, Any]:

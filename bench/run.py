@@ -27,6 +27,8 @@ from quantswarm.bench.selection import check_pair, select
 from quantswarm.bench.subject import Subject, fitted, served
 from quantswarm.bench.ticker import Ticker
 from quantswarm.engines import hardware
+from quantswarm.engines.gpu import Gpus
+from quantswarm.engines.gpu_vacancy import Vacancy, vacancy
 from quantswarm.engines.prepare import ServeOptions, prepare
 from quantswarm.engines.process import key_in
 from quantswarm.engines.server import running
@@ -45,6 +47,7 @@ class Job:
     base: ServeOptions
     estimate: Estimate
     say: Say
+    gpus: Vacancy
 
 
 def run_matrix(
@@ -69,6 +72,7 @@ def run_matrix(
         base=base,
         estimate=Estimate(missing, _cell_seconds(matrix, scenario)),
         say=say,
+        gpus=vacancy(Gpus.opened()),
     )
     say(f"run {run}: {len(missing)} of {len(matrix.cells())} cells to measure")
     for _, cells in groupby(missing, key=lambda cell: cell.block):
@@ -132,6 +136,7 @@ def _serving(job: Job, cell: Cell) -> Iterator[Subject]:
         f"[{job.estimate.number}/{job.estimate.total}] starting {_called(cell)} "
         f"on {variant.model}; about {job.estimate.minutes_left():.0f} min left in all"
     )
+    remarks = job.gpus.settled() if prepared.spec.device == "cuda" else ()
     with running(
         selection.engine,
         selection.artefact,
@@ -141,7 +146,7 @@ def _serving(job: Job, cell: Cell) -> Iterator[Subject]:
         log=job.run / "servers" / f"{cell.server}.log",
     ) as server:
         job.estimate.started(variant.engine, server.load_s)
-        subject = served(selection, prepared, server)
+        subject = served(selection, prepared, server, remarks)
         yield dataclasses.replace(subject, facts={**subject.facts, **_place(cell)})
 
 

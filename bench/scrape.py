@@ -50,8 +50,10 @@ class Scraper:
         self._patience_s = patience_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scrape", daemon=True)
+        self._found: set[str] = set()
         self.scrapes = 0
         self.gaps = 0
+        self.last_gap: str | None = None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -72,9 +74,17 @@ class Scraper:
         if self._thread.is_alive():
             self._thread.join()
 
-    def facts(self) -> dict[str, int]:
-        """How many scrapes gave numbers, and how many gave none."""
-        return {"scrapes": self.scrapes, "gaps": self.gaps}
+    def facts(self) -> dict[str, Any]:
+        """How many scrapes gave numbers, how many gave none, and which metrics no scrape held."""
+        missing = self.missing()
+        return {"scrapes": self.scrapes, "gaps": self.gaps, "missing": list(missing)}
+
+    def missing(self) -> tuple[str, ...]:
+        """The engine's names of metrics that were asked for and are in no answer; none unless
+        there was an answer."""
+        if not self.scrapes:
+            return ()
+        return tuple(metric for name, metric in self._gauges.items() if name not in self._found)
 
     def _run(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,11 +110,14 @@ class Scraper:
         try:
             text = self._text()
             ns = time.perf_counter_ns()
-            found: dict[str, Any] = {"values": picked(text, self._gauges)}
+            values = picked(text, self._gauges)
+            found: dict[str, Any] = {"values": values}
+            self._found.update(values)
             self.scrapes += 1
         except (OSError, http.client.HTTPException, ValueError) as error:
             ns = time.perf_counter_ns()
-            found = {"gap": f"{type(error).__name__}: {error}"}
+            self.last_gap = f"{type(error).__name__}: {error}"
+            found = {"gap": self.last_gap}
             self.gaps += 1
         return {"ns": ns, "took_ns": ns - began_ns, **found}
 

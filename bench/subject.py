@@ -57,8 +57,13 @@ def fitted(
     )
 
 
-def served(selection: Selection, prepared: Prepared, server: Server) -> Subject:
-    """The subject for a server that we started."""
+def served(
+    selection: Selection,
+    prepared: Prepared,
+    server: Server,
+    remarks: Sequence[Mapping[str, Any]] = (),
+) -> Subject:
+    """The subject for a server that we started; `remarks` are warnings from before its start."""
     engine, artefact = selection.engine, selection.artefact
     return Subject(
         engine=engine.name,
@@ -71,7 +76,7 @@ def served(selection: Selection, prepared: Prepared, server: Server) -> Subject:
         api_key_file=prepared.spec.api_key_file,
         tokenizer=artefact.tokenizer if artefact else None,
         client_cores=prepared.placement.client_cores,
-        warnings=prepared.warnings,
+        warnings=(*prepared.warnings, *remarks),
         facts={**planned_facts(selection, prepared), "load_s": server.load_s},
         server=server,
     )

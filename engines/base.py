@@ -74,7 +74,8 @@ class Engine(ABC):
 
     running, waiting (requests now), kv_cache_use (0 to 1), preemptions, generation_tokens,
     prompt_tokens (all) or computed_prompt_tokens (without those from the cache), prefix_queries
-    and prefix_hits (prompt tokens looked up, and found), ttft and itl (histograms, seconds).
+    and prefix_hits (prompt tokens looked up, and found), ttft, itl and queue_time (histograms,
+    seconds), generation_seconds (spent on generation_tokens, summed over requests).
     """
     options: ClassVar[Mapping[str, str]] = {}
     """Its own options (`--option NAME=VALUE`), with what each means. "prefix_cache" (on or off) is

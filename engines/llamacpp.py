@@ -101,6 +101,7 @@ class LlamaCpp(Engine):
         "computed_prompt_tokens": "llamacpp:prompt_tokens_total",
         "prefix_hits": "llamacpp:prompt_tokens_cached_total",
         "generation_tokens": "llamacpp:tokens_predicted_total",
+        "generation_seconds": "llamacpp:tokens_predicted_seconds_total",
     }
     keeps_alive: ClassVar[bool] = False
     main_thread_computes: ClassVar[bool] = True

@@ -1,29 +1,35 @@
-"""What the server's process tree consumes while it serves, sampled to a file."""
+"""What a cell consumes while it is measured, sampled to a file: server, generator, machine, GPUs.
+
+docs/telemetry.md lists every field with its unit and source.
+"""
 
 from __future__ import annotations
 
-import importlib
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-import psutil
+from quantswarm.engines.gpu import GpuReading, Gpus
+from quantswarm.engines.host_counters import PackageEnergy, core_seconds, throttled_s
+from quantswarm.engines.process_tree import ProcessTree, descendants_of
 
 SLOW_PSS_S = 0.02
 """PSS walks page tables in the kernel: where one reading takes longer than this, it is given up."""
+INTERVAL_S = 0.5
 
 
 class Sampler:
-    """A background thread over one process tree; use it as a context manager.
+    """A background thread over one server's process tree; use it as a context manager.
 
-    Writes `{"ns", "cpu_s", "rss_bytes", "pss_bytes", "gpu_bytes", "processes"}` a line, `ns` on
-    CLOCK_MONOTONIC; `cpu_s` is cumulative and keeps the seconds of processes that ended.
-    `rss_bytes` counts pages shared between processes once in each; `pss_bytes` divides them.
-    `tree` gives the pids; by default `pid` and its descendants.
+    Writes one JSON object a line, `ns` on CLOCK_MONOTONIC at the reading's begin; cumulative
+    values end in `_s`, `_j` or `_joules`. Other descendants of this process are the generator's.
+    `tree` gives the server's pids; by default `pid` and its descendants.
     """
 
     def __init__(
@@ -31,18 +37,25 @@ class Sampler:
         pid: int,
         path: Path | None = None,
         *,
-        interval_s: float = 0.5,
+        interval_s: float = INTERVAL_S,
         tree: Callable[[], Iterable[int]] | None = None,
+        gpus: Gpus | None = None,
+        root: Path = Path("/"),
     ) -> None:
-        self._tree = tree or (lambda: _tree_of(pid))
+        self._server = ProcessTree(tree or (lambda: descendants_of(pid)))
+        self._server_pids: tuple[int, ...] = ()
+        self._generator = ProcessTree(self._generator_pids)
+        self._cores = sorted(os.sched_getaffinity(0))
         self._path = path
+        self._root = root
         self._interval_s = interval_s
-        self._cpu: dict[tuple[int, float], float] = {}
-        self._known: dict[int, psutil.Process] = {}
-        self._gpu = GpuMemory()
+        self._gpus = Gpus.opened() if gpus is None else gpus
+        self._energy = PackageEnergy(root)
+        self._why = {"gpu": self._gpus.reason, "cpu_energy": self._energy.reason}
         self._pss_affordable = True
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+        self.samples = 0
         self.peak_rss_bytes: int | None = None
         self.peak_pss_bytes: int | None = None
         self.peak_gpu_bytes: int | None = None
@@ -65,6 +78,10 @@ class Sampler:
         if self._thread.is_alive():
             self._thread.join()
 
+    def facts(self) -> dict[str, Any]:
+        """How often was sampled, and why there is no GPU or no CPU energy ("" where there is)."""
+        return {"interval_s": self._interval_s, "samples": self.samples, "missing": dict(self._why)}
+
     def _run(self) -> None:
         sink = self._path.open("a", encoding="utf-8") if self._path is not None else None
         try:
@@ -77,7 +94,7 @@ class Sampler:
         finally:
             if sink is not None:
                 sink.close()
-            self._gpu.close()
+            self._gpus.close()
 
     def _write(self, sink: IO[str] | None) -> None:
         sample = self.sample()
@@ -86,36 +103,37 @@ class Sampler:
             sink.flush()
 
     def sample(self) -> dict[str, Any]:
-        """Read the tree once; peaks are updated."""
-        now_ns = time.perf_counter_ns()
-        pids = list(self._tree())
-        rss = [value for value in map(self._read, pids) if value is not None]
+        """Read everything once; peaks are updated."""
+        began_ns = time.perf_counter_ns()
+        cores = core_seconds(self._cores, self._root)
+        server = self._server.read()
+        self._server_pids = server.pids
+        gpus = self._gpus.read(server.pids)
         sample: dict[str, Any] = {
-            "ns": now_ns,
-            "cpu_s": round(sum(self._cpu.values()), 3),
-            "rss_bytes": sum(rss) if rss else None,
-            "pss_bytes": self._pss(pids) if rss else None,
-            "gpu_bytes": self._gpu.used_by(pids),
-            "processes": len(rss),
+            "ns": began_ns,
+            "cpu_s": server.cpu_s,
+            "rss_bytes": server.rss_bytes,
+            "pss_bytes": self._pss(server.pids) if server.pids else None,
+            "gpu_bytes": _held(gpus),
+            "processes": len(server.pids),
+            "major_faults": server.major_faults,
+            "generator_cpu_s": self._generator.read().cpu_s,
+            "watcher_cpu_s": round(time.process_time(), 3),
+            "throttled_s": throttled_s(self._root),
+            "cpu_package_joules": self._energy.joules(),
+            "cores": [asdict(core) for core in cores],
+            "gpus": [asdict(gpu) for gpu in gpus],
         }
+        sample["took_ns"] = time.perf_counter_ns() - began_ns
+        self.samples += 1
         self.peak_rss_bytes = _larger(self.peak_rss_bytes, sample["rss_bytes"])
         self.peak_pss_bytes = _larger(self.peak_pss_bytes, sample["pss_bytes"])
         self.peak_gpu_bytes = _larger(self.peak_gpu_bytes, sample["gpu_bytes"])
         return sample
 
-    def _read(self, pid: int) -> int | None:
-        """RSS of one process, its CPU seconds noted; None when it is gone."""
-        try:
-            process = self._known.get(pid)
-            if process is None or not process.is_running():
-                process = self._known[pid] = psutil.Process(pid)
-            with process.oneshot():
-                times = process.cpu_times()
-                self._cpu[pid, process.create_time()] = times.user + times.system
-                return int(process.memory_info().rss)
-        except psutil.Error:
-            self._known.pop(pid, None)
-            return None
+    def _generator_pids(self) -> list[int]:
+        server = {os.getpid(), *self._server_pids}
+        return [pid for pid in descendants_of(os.getpid()) if pid not in server]
 
     def _pss(self, pids: Iterable[int]) -> int | None:
         if not self._pss_affordable:
@@ -134,48 +152,11 @@ class Sampler:
         return total * 1024 if total else None
 
 
-class GpuMemory:
-    """GPU memory by process through NVML; says None everywhere without NVML."""
-
-    def __init__(self) -> None:
-        self._nvml: Any = None
-        try:
-            pynvml = importlib.import_module("pynvml")
-            pynvml.nvmlInit()
-            self._nvml = pynvml
-        except Exception:  # no package, no driver, no GPU: nothing to read
-            self._nvml = None
-
-    def used_by(self, pids: Iterable[int]) -> int | None:
-        """Bytes that these processes hold on all GPUs; None when it cannot be known."""
-        if self._nvml is None:
-            return None
-        wanted = set(pids)
-        total = 0
-        try:
-            for index in range(self._nvml.nvmlDeviceGetCount()):
-                handle = self._nvml.nvmlDeviceGetHandleByIndex(index)
-                for entry in self._nvml.nvmlDeviceGetComputeRunningProcesses(handle):
-                    if entry.pid in wanted:
-                        total += int(entry.usedGpuMemory or 0)
-        except self._nvml.NVMLError:
-            return None
-        return total or None
-
-    def close(self) -> None:
-        """Let NVML go."""
-        if self._nvml is not None:
-            self._nvml.nvmlShutdown()
-            self._nvml = None
+def _held(gpus: Iterable[GpuReading]) -> int | None:
+    """Bytes that the server holds on all GPUs; None when no GPU can say."""
+    known = [gpu.tree_bytes for gpu in gpus if gpu.tree_bytes is not None]
+    return sum(known) if known else None
 
 
 def _larger(known: int | None, new: int | None) -> int | None:
     return new if known is None else known if new is None else max(known, new)
-
-
-def _tree_of(pid: int) -> list[int]:
-    try:
-        root = psutil.Process(pid)
-        return [pid, *(child.pid for child in root.children(recursive=True))]
-    except psutil.Error:
-        return []

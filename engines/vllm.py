@@ -60,6 +60,7 @@ class Vllm(Engine):
         "preemptions": "vllm:num_preemptions_total",
         "ttft": "vllm:time_to_first_token_seconds",
         "itl": "vllm:inter_token_latency_seconds",
+        "queue_time": "vllm:request_queue_time_seconds",
     }
 
     def probe(self) -> Availability:

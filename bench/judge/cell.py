@@ -25,6 +25,8 @@ from quantswarm.bench.judge.percentile import Distribution, distribution
 from quantswarm.bench.judge.rate import RATES
 from quantswarm.bench.judge.records import RecordsFile, read_records
 from quantswarm.bench.judge.remarks import Evidence, remarks
+from quantswarm.bench.judge.resources import FILE as SAMPLES
+from quantswarm.bench.judge.resources import Resources, read_samples, resources
 from quantswarm.bench.judge.window import Cut, cut
 
 
@@ -53,6 +55,7 @@ class CellResult:
     blocks: Blocks | None = None
     slo: Attainment | None = None
     gates: tuple[Passage, ...] = ()
+    resources: Resources | None = None
 
 
 def judge(cell_dir: Path) -> CellResult:
@@ -66,7 +69,8 @@ def judge(cell_dir: Path) -> CellResult:
     if manifest.window is None:
         return _windowless(cell_dir.name, manifest)
     scrapes = read_scrapes(cell_dir / FILE)
-    return _measured(cell_dir.name, manifest, read_records(records_path), scrapes)
+    used = resources(read_samples(cell_dir / SAMPLES), manifest.window)
+    return _measured(cell_dir.name, manifest, read_records(records_path), scrapes, used)
 
 
 def _windowless(name: str, manifest: Manifest) -> CellResult:
@@ -94,7 +98,11 @@ def unmeasured(name: str, manifest: Manifest, *, status: str, reason: str | None
 
 
 def _measured(
-    name: str, manifest: Manifest, file: RecordsFile, scrapes: Sequence[Scrape] | None
+    name: str,
+    manifest: Manifest,
+    file: RecordsFile,
+    scrapes: Sequence[Scrape] | None,
+    used: Resources | None,
 ) -> CellResult:
     assert manifest.window is not None
     part = cut(
@@ -114,6 +122,7 @@ def _measured(
         rates=rates,
         truncated=file.truncated,
         engine=engine,
+        resources=used,
     )
     by_class = Counter(record.outcome for record in part.failed)
     everywhere = Counter(record.outcome for record in part.everything if not record.ok)
@@ -136,6 +145,7 @@ def _measured(
         blocks=blocks_of(part),
         slo=attainment(part),
         gates=gates,
+        resources=used,
     )
 
 

@@ -8,9 +8,32 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from quantswarm.bench.judge.histogram import Histogram, Within, grown
 from quantswarm.bench.judge.window import Cut, Window
 
 FILE = "engine.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLatency:
+    """A latency by the server's own histogram, over the window: exact mean, quantiles to a bucket.
+
+    `histogram` is what they were read from, for whoever must know how far to trust them.
+    """
+
+    n: float
+    mean_ms: float
+    p50: Within
+    p99: Within
+    histogram: Histogram
+
+    def as_json(self) -> dict[str, Any]:
+        """The form that summaries store; interpolated values carry their bucket."""
+        found: dict[str, Any] = {"n": self.n, "mean_ms": self.mean_ms}
+        for name, within in (("p50", self.p50), ("p99", self.p99)):
+            found[f"{name}_ms"] = within.value_ms
+            found[f"{name}_bucket_ms"] = [within.low_ms, within.high_ms]
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +59,19 @@ class EngineView:
     server_tokens: float | None
     client_tokens: int
     unfinished_tokens: int
+    running_mean: float | None
     running_peak: float | None
+    waiting_mean: float | None
     waiting_peak: float | None
+    kv_cache_mean: float | None
     kv_cache_peak: float | None
     prefix_hit_rate: float | None
     preemptions: float | None
     ttft_mean_ms: float | None
     itl_mean_ms: float | None
+    queue_mean_ms: float | None
+    ttft: ServerLatency | None
+    itl: ServerLatency | None
 
     @property
     def token_difference(self) -> float | None:
@@ -61,7 +90,12 @@ class EngineView:
 
     def as_json(self) -> dict[str, Any]:
         """The form that summaries store."""
-        return {**asdict(self), "token_difference": self.token_difference}
+        whole = {name: found and found.as_json() for name, found in self.latencies().items()}
+        return {**asdict(self), **whole, "token_difference": self.token_difference}
+
+    def latencies(self) -> dict[str, ServerLatency | None]:
+        """By the name of the client's metric that they stand beside."""
+        return {"ttft": self.ttft, "itl": self.itl}
 
 
 ENGINE, ANSWERS = "engine's counters", "answers"
@@ -106,13 +140,19 @@ def engine_view(scrapes: Sequence[Scrape] | None, cut: Cut) -> EngineView | None
             for record in records
             if not record.ok
         ),
+        running_mean=_mean(inside, "running"),
         running_peak=_peak(inside, "running"),
+        waiting_mean=_mean(inside, "waiting"),
         waiting_peak=_peak(inside, "waiting"),
+        kv_cache_mean=_mean(inside, "kv_cache_use"),
         kv_cache_peak=_peak(inside, "kv_cache_use"),
         prefix_hit_rate=_hit_rate(first, last),
         preemptions=_grown(first, last, "preemptions"),
         ttft_mean_ms=_mean_ms(first, last, "ttft"),
-        itl_mean_ms=_mean_ms(first, last, "itl"),
+        itl_mean_ms=_mean_ms(first, last, "itl") or _decode_ms(first, last),
+        queue_mean_ms=_mean_ms(first, last, "queue_time"),
+        ttft=_latency(first, last, "ttft"),
+        itl=_latency(first, last, "itl"),
     )
 
 
@@ -164,6 +204,31 @@ def _grown(first: Scrape | None, last: Scrape | None, name: str) -> float | None
 def _peak(inside: Sequence[Scrape], name: str) -> float | None:
     found = [value for scrape in inside if (value := _number(scrape, name)) is not None]
     return max(found, default=None)
+
+
+def _mean(inside: Sequence[Scrape], name: str) -> float | None:
+    """Over scrapes, which are evenly spaced unless the server answered late."""
+    found = [value for scrape in inside if (value := _number(scrape, name)) is not None]
+    return sum(found) / len(found) if found else None
+
+
+def _latency(first: Scrape | None, last: Scrape | None, name: str) -> ServerLatency | None:
+    before, after = (
+        (scrape.values or {}).get(name) if scrape else None for scrape in (first, last)
+    )
+    found = grown(before, after)
+    mean_ms = found.mean_ms if found else None
+    p50, p99 = (found.quantile(q) if found else None for q in (0.5, 0.99))
+    if found is None or mean_ms is None or p50 is None or p99 is None:
+        return None
+    return ServerLatency(n=found.n, mean_ms=mean_ms, p50=p50, p99=p99, histogram=found)
+
+
+def _decode_ms(first: Scrape | None, last: Scrape | None) -> float | None:
+    """Time a token where a server keeps sums of requests only; it counts one when it ends."""
+    seconds = _grown(first, last, "generation_seconds")
+    tokens = _grown(first, last, "generation_tokens")
+    return seconds / tokens * 1e3 if seconds is not None and tokens else None
 
 
 def _hit_rate(first: Scrape | None, last: Scrape | None) -> float | None:

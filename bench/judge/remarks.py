@@ -14,7 +14,9 @@ from quantswarm.bench.judge.percentile import (
     samples_needed,
 )
 from quantswarm.bench.judge.records import INTERRUPTED, Record
+from quantswarm.bench.judge.resources import Resources
 from quantswarm.bench.judge.steady import steadiness, tokens_by_second
+from quantswarm.bench.judge.two_sides import Apart, compared
 from quantswarm.bench.judge.window import Cut
 
 SHORTEST_WINDOW_S = 10.0
@@ -27,6 +29,8 @@ BUSY_CORE = 0.8
 COUNTED_APART = 0.02
 LATE_STAMP_MS = 5.0
 STOLEN_SHARE = 0.02
+SLOWED_SHARE = 0.05
+THROTTLED_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,7 @@ class Evidence:
     rates: Mapping[str, float | None]
     truncated: int
     engine: EngineView | None = None
+    resources: Resources | None = None
 
 
 def remarks(evidence: Evidence) -> tuple[Remark, ...]:
@@ -246,6 +251,53 @@ def _server_counts(e: Evidence) -> Iterator[Remark]:
         )
 
 
+def _server_times(e: Evidence) -> Iterator[Remark]:
+    if e.engine is None:
+        return
+    lag_ms = e.manifest.harness_number("loop_lag_p99_ms")
+    beyond = [found for found in compared(e.engine, e.latencies, lag_ms) if found.beyond]
+    if beyond:
+        yield Remark(
+            name="server-times-otherwise",
+            seen="; ".join(map(_told, beyond)),
+            cause="time in the server's front end, the network or the client, which the server's "
+            "own clock does not see; or tokens sent several at once",
+            advice="users feel what the client saw; look at loop lag, coalesced events and the "
+            "cores that server and generator share",
+        )
+
+
+def _told(found: Apart) -> str:
+    bounds = (
+        f"over {found.low_ms:g}"
+        if found.high_ms is None
+        else (f"{found.low_ms:g} to {found.high_ms:g}")
+    )
+    return (
+        f"{found.metric.upper()} {found.quantile}: the client saw {found.client_ms:.1f} ms, the "
+        f"server's histogram says {bounds} ms (allowed beyond: {found.allowed_ms:.1f} ms)"
+    )
+
+
+def _slowed(e: Evidence) -> Iterator[Remark]:
+    used = e.resources
+    if used is not None and (used.gpu_slowed_share or 0.0) > SLOWED_SHARE:
+        yield Remark(
+            name="gpu-slowed-down",
+            seen=f"in {used.gpu_slowed_share:.0%} of the samples a GPU held its clocks down: "
+            f"{', '.join(used.gpu_slowed_by)}",
+            cause="its power or temperature limit was reached",
+            advice="the number is true for this limit; cool it, or compare at the same power limit",
+        )
+    if used is not None and (used.throttled_share or 0.0) > THROTTLED_SHARE:
+        yield Remark(
+            name="cpu-quota-reached",
+            seen=f"the control group was stopped for {used.throttled_share:.1%} of the window",
+            cause="its CPU quota is smaller than what server and generator want",
+            advice="raise the quota: each stop lasts tens of milliseconds and lands in p99",
+        )
+
+
 def _late_client(e: Evidence) -> Iterator[Remark]:
     seen = list(_lateness(e))
     if seen:
@@ -312,5 +364,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[Remark]], ...] = (
     _history,
     _token_counts,
     _server_counts,
+    _server_times,
+    _slowed,
     _coalesced,
 )

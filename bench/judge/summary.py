@@ -44,6 +44,8 @@ _FACTS = (
     "kernels",
     "artefact_sha256",
     "harness",
+    "telemetry",
+    "scraping",
 )
 
 
@@ -237,6 +239,7 @@ def cell_as_json(result: CellResult, *, include_invalid: bool = False) -> dict[s
         "slo": result.slo.as_json() if result.slo else None,
         "prefix_hit_rate": hits,
         "prefix_hit_source": source,
+        "resources": result.resources.as_json() if result.resources else None,
         "window_s": manifest.window.length_s if manifest.window else None,
         "failures_by_class": dict(result.failures_by_class),
         "failures_outside_window": dict(result.failures_outside_window),

@@ -12,7 +12,7 @@ def write_all(run_dir: Path, *, include_invalid: bool = False) -> list[Path]:
     """Judge the run again from its raw records and write every output beside them.
 
     Returns the written paths: summary.json, results.csv, results.parquet, report.md, report.html,
-    then samples.parquet and engine.parquet where anything was sampled.
+    then samples, cores, gpus and engine.parquet where there is anything to put into them.
     Raises BadFile when the directory holds no cells.
     """
     from quantswarm.bench.report.flat import as_csv
@@ -20,6 +20,7 @@ def write_all(run_dir: Path, *, include_invalid: bool = False) -> list[Path]:
     from quantswarm.bench.report.page import as_page
     from quantswarm.bench.report.parquet import as_parquet
     from quantswarm.bench.report.series import write_series
+    from quantswarm.bench.report.timeline_svg import timelines
 
     summary = write_summary(run_dir, include_invalid=include_invalid)
     return [
@@ -27,6 +28,6 @@ def write_all(run_dir: Path, *, include_invalid: bool = False) -> list[Path]:
         write_text(run_dir / "results.csv", as_csv(summary)),
         write_bytes(run_dir / "results.parquet", as_parquet(summary)),
         write_text(run_dir / "report.md", as_markdown(summary)),
-        write_text(run_dir / "report.html", as_page(summary)),
+        write_text(run_dir / "report.html", as_page(summary, timelines(run_dir, summary))),
         *write_series(run_dir),
     ]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quantswarm.bench.report import gates, numerals
+from quantswarm.bench.report.beside import watched
 from quantswarm.bench.report.where import host_words, matrix_words
 from quantswarm.bench.slo import Slo
 
@@ -56,7 +57,7 @@ def details(cell: Mapping[str, Any]) -> Pairs:
         ("connections reused", numerals.share(rates.get("conn_reused_share"))),
         ("coalesced events", numerals.share(rates.get("coalesced_share"))),
         ("cached prompt tokens", numerals.share(rates.get("cached_share"))),
-        ("the engine's own view", _own_view(cell.get("engine_view"))),
+        *watched(cell),
         ("load generator", _flat(cell.get("harness"))),
     ]
 
@@ -94,24 +95,6 @@ def _objectives(cell: Mapping[str, Any]) -> Pairs:
     told = f"met by {found['met']:,} of {found['begun']:,} requests {found['of']}"
     interval = f"95 % interval {found['low']:.2%} to {found['high']:.2%}"
     return [("objectives", f"{Slo(**found['slo'])}; {'; '.join([told, interval, *alone])}")]
-
-
-def _own_view(view: Mapping[str, Any] | None) -> str:
-    if view is None:
-        return numerals.NA
-    parts = [
-        f"running {numerals.whole(view['running_peak'])} at most",
-        f"waiting {numerals.whole(view['waiting_peak'])} at most",
-        f"KV cache {numerals.share(view['kv_cache_peak'])} at most",
-        f"prompt tokens from the cache {numerals.share(view['prefix_hit_rate'])}",
-        f"preemptions {numerals.whole(view['preemptions'])}",
-        f"tokens generated {numerals.whole(view['server_tokens'])}",
-        f"tokens the client counted {numerals.whole(view['client_tokens'])}",
-        f"mean TTFT {numerals.plain(view['ttft_mean_ms'])} ms",
-        f"mean ITL {numerals.plain(view['itl_mean_ms'])} ms",
-        f"{view['scrapes']} scrapes, {view['gaps']} gaps",
-    ]
-    return ", ".join(part for part in parts if numerals.NA not in part)
 
 
 def _speeds(rates: Mapping[str, float | None], prefill: str, decode: str) -> str:

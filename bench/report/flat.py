@@ -23,6 +23,43 @@ _FIRST: dict[str, type] = {
     "requests": int,
     "failures": int,
 }
+_ENGINE: dict[str, tuple[str, type]] = {
+    "engine_running_mean": ("running_mean", float),
+    "engine_running_max": ("running_peak", float),
+    "engine_waiting_mean": ("waiting_mean", float),
+    "engine_waiting_max": ("waiting_peak", float),
+    "engine_kv_cache_mean": ("kv_cache_mean", float),
+    "engine_kv_cache_max": ("kv_cache_peak", float),
+    "engine_prefix_hit_rate": ("prefix_hit_rate", float),
+    "engine_preemptions": ("preemptions", float),
+    "engine_tokens": ("server_tokens", float),
+    "engine_queue_mean_ms": ("queue_mean_ms", float),
+    "engine_ttft_mean_ms": ("ttft_mean_ms", float),
+    "engine_itl_mean_ms": ("itl_mean_ms", float),
+}
+"""Column → key of the engine's own view, and type."""
+_INTERPOLATED = {
+    f"engine_{m}_{q}_ms": (m, f"{q}_ms") for m in ("ttft", "itl") for q in ("p50", "p99")
+}
+"""Column → histogram and key; interpolated inside a bucket, unlike the client's own."""
+_RESOURCES: dict[str, type] = {
+    "server_cpu_mean": float,
+    "server_cpu_max": float,
+    "generator_cpu_mean": float,
+    "steal_share": float,
+    "throttled_share": float,
+    "major_faults": float,
+    "pss_max_bytes": int,
+    "cpu_package_joules": float,
+    "gpu_utilization_mean": float,
+    "gpu_memory_max_bytes": int,
+    "gpu_power_mean_w": float,
+    "gpu_power_max_w": float,
+    "gpu_joules": float,
+    "gpu_sm_min_mhz": int,
+    "gpu_temperature_max_c": int,
+    "gpu_slowed_share": float,
+}
 _LAST: dict[str, type] = {
     "weights_bytes": int,
     "rss_peak_bytes": int,
@@ -46,7 +83,10 @@ def fields() -> dict[str, type]:
         for metric in LATENCIES
         for part in _PARTS
     }
-    return _FIRST | {metric.name: float for metric in RATES} | spread | _LAST
+    own = {column: kind for column, (_, kind) in _ENGINE.items()} | dict.fromkeys(
+        _INTERPOLATED, float
+    )
+    return _FIRST | {metric.name: float for metric in RATES} | spread | own | _RESOURCES | _LAST
 
 
 def rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -73,11 +113,20 @@ def _row(run_id: str, cell: Mapping[str, Any]) -> dict[str, Any]:
     for metric in LATENCIES:
         spread = cell["latencies_ms"].get(metric.name) or {}
         row |= {_spread_key(metric.name, part): spread.get(part) for part in _PARTS}
+    row |= _watched(cell)
     row["kernels"] = _joined(cell.get("kernels"))
     row["warnings"] = _joined([warning["name"] for warning in cell["warnings"]])
     row["failed_gates"] = _joined(cell.get("failed_gates"))
     row["failures_by_class"] = _joined([f"{k}={v}" for k, v in cell["failures_by_class"].items()])
     return row
+
+
+def _watched(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """The engine's own view and what the window cost; both are absent from older summaries."""
+    view, used = cell.get("engine_view") or {}, cell.get("resources") or {}
+    quantiles = {c: (view.get(m) or {}).get(key) for c, (m, key) in _INTERPOLATED.items()}
+    said = {column: view.get(key) for column, (key, _) in _ENGINE.items()}
+    return said | quantiles | {column: used.get(column) for column in _RESOURCES}
 
 
 def _joined(values: Sequence[str] | None) -> str | None:

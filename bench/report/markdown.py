@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from quantswarm.bench.report import compared, definitions, facts, gates, saturation
+from quantswarm.bench.report import beside, compared, definitions, facts, gates, saturation
 from quantswarm.bench.report.columns import columns_for
 from quantswarm.bench.report.grouped import marks_of, rows_of
 from quantswarm.bench.report.notes import Note, notes, sentence
@@ -98,6 +98,8 @@ def _details(cell: Mapping[str, Any]) -> str:
     if cell["latencies_ms"]:
         align = ["---"] + ["---:"] * (len(facts.LATENCY_HEAD) - 1)
         parts.append(_table(facts.LATENCY_HEAD, align, facts.latency_rows(cell)))
+    if sides := beside.both_sides(cell):
+        parts.append(_table(beside.SIDES_HEAD, ["---", "---:", "---:"], sides))
     parts += [f"**{warning['name']}**: {_escaped(_told(warning))}" for warning in cell["warnings"]]
     return "\n\n".join(parts)
 

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from quantswarm.bench.compare.entries import load_order
-from quantswarm.bench.report import compared, definitions, facts, gates, numerals, saturation
+from quantswarm.bench.report import (
+    beside,
+    compared,
+    definitions,
+    facts,
+    gates,
+    numerals,
+    saturation,
+)
 from quantswarm.bench.report.columns import Column, columns_for, variant
 from quantswarm.bench.report.grouped import marks_of, rows_of
 from quantswarm.bench.report.notes import notes
@@ -16,9 +24,9 @@ from quantswarm.bench.report.plots import Plot, plots
 TEMPLATES = Path(__file__).parent
 
 
-def as_page(summary: Mapping[str, Any]) -> str:
+def as_page(summary: Mapping[str, Any], timelines: Mapping[str, str] | None = None) -> str:
     """The whole page as text. The table can be read, and the details opened, without JavaScript;
-    a few lines of it only sort the table."""
+    a few lines of it only sort the table. `timelines` are drawings of cells, by the cell's name."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -28,7 +36,9 @@ def as_page(summary: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template("report.html.j2").render(_content(summary))
+    return environment.get_template("report.html.j2").render(
+        **_content(summary), timelines=timelines or {}, sides_head=beside.SIDES_HEAD
+    )
 
 
 def _content(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,7 +61,10 @@ def _content(summary: Mapping[str, Any]) -> dict[str, Any]:
         "gates": gates.sentences(cells, included=bool(summary.get("include_invalid"))),
         "plots": _plots(rows),
         "method": facts.method(cells),
-        "details": [(cell, facts.details(cell), facts.latency_rows(cell)) for cell in cells],
+        "details": [
+            (cell, facts.details(cell), facts.latency_rows(cell), beside.both_sides(cell))
+            for cell in cells
+        ],
         "latency_head": facts.LATENCY_HEAD,
         "metrics": definitions.METRICS,
         "tables": [

@@ -69,6 +69,7 @@ class Scripted(Engine):
         "preemptions": "vllm:num_preemptions_total",
         "ttft": "vllm:time_to_first_token_seconds",
         "itl": "vllm:inter_token_latency_seconds",
+        "queue_time": "vllm:request_queue_time_seconds",
     }
     start_timeout_s: ClassVar[float] = 30.0
 

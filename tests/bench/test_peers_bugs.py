@@ -30,7 +30,6 @@ from quantswarm.bench.load.swarm import SwarmResult, drive
 from quantswarm.bench.selftest.compare_ledger import Entry, read_ledger
 from quantswarm.bench.selftest.parity.truth import mean_in_flight, most_in_flight
 from quantswarm.bench.selftest.segment import LEDGER, Place, known_server
-from quantswarm.engines.registry import engine_named
 
 TOKENS = 12
 
@@ -71,7 +70,7 @@ def run(folder: Path, behaviour: str, *, api: str = "completions", **more: Any) 
             served_name=model,
             scenario=scenario,
             out_dir=folder / "swarm",
-            pinned_fields=engine_named("scripted").pinned_fields(tokens),
+            pinned_by="scripted",
             **{**fields, **more},
         )
         result = drive(plan, watch)

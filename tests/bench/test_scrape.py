@@ -77,7 +77,7 @@ def test_every_scrape_is_a_line_on_the_clock_of_the_records(server, tmp_path):
     with scraper_of(server, tmp_path / "engine.jsonl", api_key="k") as scraper:
         until(lambda: scraper.scrapes >= 3)
     found = lines(tmp_path / "engine.jsonl")
-    assert scraper.facts() == {"scrapes": len(found), "gaps": 0}
+    assert scraper.facts() == {"scrapes": len(found), "gaps": 0, "missing": []}
     assert [line["values"]["generation_tokens"] for line in found] == list(range(1, len(found) + 1))
     stamps = [line["ns"] for line in found]
     assert before_ns < stamps[0] == min(stamps) <= stamps[-1] < time.perf_counter_ns()
@@ -123,11 +123,23 @@ def test_a_server_that_hangs_is_not_asked_again_at_the_end(tmp_path):
     assert scraper.facts() == {"scrapes": 0, "gaps": 1}
 
 
+def test_a_metric_that_no_answer_held_is_missing_and_one_that_came_late_is_not(server, tmp_path):
+    server.body = "app:running 1\n"
+    with scraper_of(server, tmp_path / "engine.jsonl") as scraper:
+        until(lambda: scraper.scrapes)
+        assert scraper.missing() == ("app:tokens_total",)
+        seen, server.body = scraper.scrapes, "app:tokens_total 5\n"
+        until(lambda: scraper.scrapes > seen + 1)
+    assert scraper.missing() == ()
+
+
 def test_no_server_is_a_gap(tmp_path):
     url = f"http://127.0.0.1:{free_port()}/metrics"
     with Scraper(url, GAUGES, tmp_path / "engine.jsonl", interval_s=0.01) as scraper:
         until(lambda: scraper.gaps >= 2)
     assert scraper.scrapes == 0
+    assert scraper.missing() == ()
+    assert "ConnectionRefusedError" in (scraper.last_gap or "")
     assert "ConnectionRefusedError" in lines(tmp_path / "engine.jsonl")[0]["gap"]
 
 

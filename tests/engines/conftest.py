@@ -16,6 +16,8 @@ from quantswarm.engines.process import ServerProcess
 from quantswarm.engines.readiness import free_port
 
 STUBS = Path(__file__).parent / "stubs"
+# What stands in for NVML is shared with the tests of the bench.
+sys.path.insert(0, str(Path(__file__).parent / "nvml"))
 
 
 def _until(condition: Callable[[], Any], what: str, deadline_s: float = 30.0) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from quantswarm.bench.selftest.cases import PROMPT_TOKENS
 from quantswarm.bench.selftest.compare_ledger import read_ledger
 from quantswarm.bench.selftest.parity.environment import python_for
 from quantswarm.bench.selftest.parity.load_cases import LoadCase
@@ -18,7 +19,7 @@ from quantswarm.bench.selftest.parity.peer import Load, Peer, Reported
 from quantswarm.bench.selftest.parity.row import Row, row_of
 from quantswarm.bench.selftest.parity.watched import Ran, failure, watch
 from quantswarm.bench.selftest.peers import OURS
-from quantswarm.bench.selftest.segment import LEDGER, PROMPT_TOKENS, Place, known_server
+from quantswarm.bench.selftest.segment import LEDGER, Place, known_server
 from quantswarm.bench.selftest.verdict import LATEST_SERVER_MS
 from quantswarm.models.errors import QuantswarmError, RunFailed
 

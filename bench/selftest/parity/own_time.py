@@ -84,7 +84,7 @@ def measure(folder: Path) -> tuple[Mapping[str, int], float]:
 
     place = two_cores(folder)
     with known_server(place, first=True) as server:
-        subject = subject_of(server, LOCKSTEP.behaviour, LOCKSTEP.output_tokens, place)
+        subject = subject_of(server, LOCKSTEP.behaviour, place)
         plan = plan_for(
             subject,
             scenario=scenario_of(LOCKSTEP.name, LOCKSTEP.output_tokens),

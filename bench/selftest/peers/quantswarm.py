@@ -44,7 +44,6 @@ class Quantswarm(Peer):
         """This file, as a program, with the swarm's own plan."""
         from quantswarm.bench.load.plan import SwarmPlan
         from quantswarm.bench.load.scenario import Scenario
-        from quantswarm.engines.registry import engine_named
 
         scenario = Scenario(
             name="peers",
@@ -62,7 +61,7 @@ class Quantswarm(Peer):
             warmup_s=0.0,
             duration_s=_window_s(load),
             drain_s=10.0 + load.lasts_s,
-            pinned_fields=engine_named("scripted").pinned_fields(load.output_tokens),
+            pinned_by="scripted",
         )
         file = load.folder / PLAN
         file.write_text(plan.dumps(), encoding="utf-8")

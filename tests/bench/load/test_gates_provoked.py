@@ -43,7 +43,7 @@ class Bench:
         **load: Any,
     ) -> CellResult:
         with known_server(self.place) as self.server:
-            subject = subject_of(self.server, behaviour, TOKENS, self.place)
+            subject = subject_of(self.server, behaviour, self.place)
             measure(subject, plan_for(subject, **self.load(**load)), on_progress)
         return judge(self.place.folder)
 

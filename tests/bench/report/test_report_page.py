@@ -88,7 +88,8 @@ def test_answers_and_warnings_are_there(text: str, summary: dict[str, Any]) -> N
 
 
 def test_plots_are_inline_with_text_as_text_and_the_pages_colours(text: str) -> None:
-    drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    everything = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    drawings = [found for found in everything if 'class="timeline"' not in found]
     assert len(drawings) == 8
     for drawing in drawings:
         assert 'role="img"' in drawing
@@ -97,6 +98,28 @@ def test_plots_are_inline_with_text_as_text_and_the_pages_colours(text: str) -> 
         assert "var(--" in drawing
         assert "#0a00" not in drawing
         assert "<metadata" not in drawing
+
+
+def test_every_measured_cell_has_a_figure_over_time(text: str, summary: dict[str, Any]) -> None:
+    figures = re.findall(r'<svg class="timeline"[^>]*aria-label="([^"]*) over time', text)
+    assert figures == [c["cell"] for c in summary["cells"] if c["requests"] is not None]
+
+
+def test_the_servers_times_stand_beside_the_clients(summary: dict[str, Any]) -> None:
+    said = {"n": 99, "mean_ms": 21.5, "p50_ms": 21.25, "p50_bucket_ms": [20.0, 40.0]}
+    said |= {"p99_ms": None, "p99_bucket_ms": [2560.0, None]}
+    cell = next(c for c in summary["cells"] if c["requests"])
+    peaks = dict.fromkeys(("running_peak", "waiting_peak", "kv_cache_peak"))
+    rest = ("prefix_hit_rate", "preemptions", "server_tokens", "client_tokens", "itl_mean_ms")
+    view = (
+        peaks | dict.fromkeys(rest) | {"scrapes": 9, "gaps": 0, "ttft_mean_ms": 21.5, "ttft": said}
+    )
+    page = as_page(summary | {"cells": [cell | {"engine_view": view}], "answers": []})
+    shown = " ".join(" ".join(_parsed(page).text).split())
+    assert "server says client saw TTFT mean 21.5" in shown
+    assert "about 21.2 (between 20 and 40)" in shown
+    assert "over 2560" in shown
+    assert "ITL mean" not in shown
 
 
 def test_only_valid_cells_are_drawn(text: str) -> None:
