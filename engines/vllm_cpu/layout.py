@@ -68,9 +68,7 @@ def refusal(inputs: int, group: int) -> str | None:
     return None
 
 
-def pack4(
-    q: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor | None, group: int
-) -> Packed4:
+def pack4(q: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor | None, group: int) -> Packed4:
     """From `q` [outputs, inputs] of 0 to 15, and `scale` and `zero` [groups, outputs]."""
     import torch
 
@@ -121,6 +119,18 @@ def pack8(q: torch.Tensor, scale: torch.Tensor) -> Packed8:
         sum=whole.sum(dim=1, dtype=torch.int32),
         outputs=outputs,
     )
+
+
+def narrowed(scale: torch.Tensor) -> torch.Tensor:
+    """Float32 scales in 16 bits where that loses nothing: checkpoints store them so."""
+    import torch
+
+    if scale.dtype != torch.float32:
+        return scale
+    for narrow in (torch.float16, torch.bfloat16):
+        if torch.equal(scale.to(narrow).float(), scale):
+            return scale.to(narrow)
+    return scale
 
 
 def _spread(values: torch.Tensor, group: int) -> torch.Tensor:
