@@ -1,8 +1,8 @@
-"""The kernels' shared library: compiled once for each version of them, found again by what it is made of.
+"""The kernels' shared library: compiled once, found again by what it is made of.
 
-`build(home)` makes `home/vllm_cpu/<key>/` whole or not at all (`models.sealed`). The key is a hash of
-the sources, the flags, the compiler and PyTorch's version. All instruction sets are in one library,
-so what is built on one x86 machine runs on another. `find(home)` needs no compiler.
+`build(home)` makes `home/vllm_cpu/<key>/` whole or not at all (`models.sealed`). The key is a hash
+of the sources, the flags, the compiler and PyTorch's version. All instruction sets are in one
+library, so what is built on one x86 machine runs on another. `find(home)` needs no compiler.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _compile(program: str, torch: Path, folder: Path) -> None:
 
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         objects = list(pool.map(one, FILE_FLAGS))
-    # PyTorch's libraries, and its OpenMP runtime by name: the one in the process is used, not a second.
+    # PyTorch's OpenMP runtime is found by its name: the one in the process is used, not a second.
     libraries = (f"-L{torch / 'lib'}", "-ltorch_cpu", "-Wl,-z,defs")
     _run(
         (program, "-shared", "-fopenmp", "-o", str(folder / LIBRARY), *objects, *libraries),

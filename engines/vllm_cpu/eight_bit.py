@@ -1,6 +1,6 @@
 """vLLM's interface to the int8 kernel: W8A8 of compressed-tensors with exact 32-bit sums.
 
-For processors without VNNI, where oneDNN's product saturates pairs of products at 16 bits and is slow.
+For processors without VNNI, where oneDNN's product is slow and saturates pairs at 16 bits.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ class QuantswarmInt8LinearKernel(Int8ScaledMMLinearKernel):  # type: ignore[misc
     """One scale an output, one a token, found as tokens come; both symmetric."""
 
     @classmethod
-    def is_supported(cls, compute_capability: int | None = None) -> tuple[bool, str | None]:
+    def is_supported(
+        cls,
+        compute_capability: int | None = None,  # noqa: ARG003  # vLLM's interface
+    ) -> tuple[bool, str | None]:
         return (True, None) if current_platform.is_cpu() else (False, "it is for CPUs")
 
     @classmethod

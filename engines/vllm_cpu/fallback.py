@@ -43,7 +43,8 @@ def pack(
         raise ValueError(reason)
     offset = torch.zeros_like(scale) if zero is None else (8 - zero.to(scale.dtype)) * scale
     both = torch.stack((scale, offset), dim=-1).to(torch.bfloat16).contiguous()
-    packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(q.to(torch.int32).contiguous(), 2)
+    convert = torch.ops.aten._convert_weight_to_int4pack_for_cpu  # noqa: SLF001
+    packed = convert(q.to(torch.int32).contiguous(), 2)
     return TorchPacked4(packed=packed, scales_and_zeros=both, group=group)
 
 
@@ -52,7 +53,6 @@ def linear(x: torch.Tensor, weights: TorchPacked4) -> torch.Tensor:
     import torch
 
     rows = x.reshape(-1, x.shape[-1]).to(torch.bfloat16).contiguous()
-    y: torch.Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(
-        rows, weights.packed, weights.group, weights.scales_and_zeros
-    )
+    product = torch.ops.aten._weight_int4pack_mm_for_cpu  # noqa: SLF001
+    y: torch.Tensor = product(rows, weights.packed, weights.group, weights.scales_and_zeros)
     return y.to(x.dtype).view(*x.shape[:-1], -1)

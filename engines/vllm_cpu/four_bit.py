@@ -62,7 +62,7 @@ class _FourBit(MPLinearKernel):  # type: ignore[misc]  # vLLM is not analysed
             layer.bias.data = layer.bias.data.float()
 
     def _loaded(self, layer: Module) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """`q` [outputs, inputs], `scale` and `zero` [groups, outputs]; compressed-tensors lies across."""
+        """`q` [outputs, inputs], `scale`, `zero` [groups, outputs]; some formats lie across."""
         weight, scales = getattr(layer, self.w_q_name), getattr(layer, self.w_s_name)
         across = weight.input_dim == 1
         packed = weight.data.t() if across else weight.data

@@ -58,7 +58,7 @@ def cap() -> tuple[str, ...]:
 
 
 def load(library: Path) -> frozenset[str]:
-    """Register the operators, once a process; the names of the kernels that run on this processor."""
+    """Register the operators, once a process; the kernels that run on this processor."""
     return _load(str(library.resolve()))
 
 
@@ -66,7 +66,7 @@ def load(library: Path) -> frozenset[str]:
 def _load(library: str) -> frozenset[str]:
     import torch
 
-    torch.ops.load_library(library)
+    torch.ops.load_library(library)  # type: ignore[no-untyped-call]
     torch.library.register_fake("quantswarm_cpu::linear4", _fake4)
     torch.library.register_fake("quantswarm_cpu::linear8", _fake8)
     ask = ctypes.CDLL(library).quantswarm_cpu_usable
@@ -145,12 +145,11 @@ def _rows(x: torch.Tensor) -> torch.Tensor:
     return rows if rows.stride(-1) == 1 else rows.contiguous()
 
 
-def _fake4(
-    x: Any, q: Any, scale: Any, zero: Any, bias: Any, outputs: int, few: int, many: int
-) -> Any:
+def _fake4(x: Any, q: Any, *rest: Any) -> Any:
+    outputs = rest[3]
     assert q.shape[0] * COLUMNS >= outputs
     return x.new_empty((x.shape[0], outputs))
 
 
-def _fake8(x: Any, q: Any, scale: Any, sums: Any, bias: Any, outputs: int, kernel: int) -> Any:
-    return x.new_empty((x.shape[0], outputs))
+def _fake8(x: Any, *rest: Any) -> Any:
+    return x.new_empty((x.shape[0], rest[4]))

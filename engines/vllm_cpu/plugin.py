@@ -20,13 +20,15 @@ def register() -> None:
     from vllm.model_executor.kernels import linear
     from vllm.platforms import PlatformEnum
 
+    # vLLM's `register_linear_kernel` appends, which would leave upstream's kernel before ours.
     four_bit = _four_bit_kernel(settings.four_bit())
     if four_bit is not None:
-        _put_first(linear._POSSIBLE_KERNELS[PlatformEnum.CPU], four_bit)
+        _put_first(linear._POSSIBLE_KERNELS[PlatformEnum.CPU], four_bit)  # noqa: SLF001
     if settings.int8() == "exact":
         from quantswarm.engines.vllm_cpu.eight_bit import QuantswarmInt8LinearKernel
 
-        _put_first(linear._POSSIBLE_INT8_KERNELS[PlatformEnum.CPU], QuantswarmInt8LinearKernel)
+        int8 = linear._POSSIBLE_INT8_KERNELS[PlatformEnum.CPU]  # noqa: SLF001
+        _put_first(int8, QuantswarmInt8LinearKernel)
 
 
 def _four_bit_kernel(choice: str) -> type | None:

@@ -6,8 +6,8 @@
 | `QUANTSWARM_VLLM_INT8` | `auto` `exact` `upstream` | `auto` |
 | `QUANTSWARM_CPU_ISA` | `avx2` `avx512` `amx`: no more than | what there is |
 
-`auto` for 4 bits is `w4a16`, or PyTorch's operator (`torch`) where no library was compiled; for INT8
-it is upstream's kernel where the processor has VNNI, and ours (`exact`) where it has none.
+`auto` for 4 bits is `w4a16`, or PyTorch's operator (`torch`) where no library was compiled; for
+INT8 it is upstream's kernel where the processor has VNNI, and ours (`exact`) where it has none.
 """
 
 from __future__ import annotations

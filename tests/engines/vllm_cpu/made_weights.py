@@ -27,17 +27,17 @@ def dequantized(q, scale, zero, group):
 
 
 def error(y, x, weights):
-    """Of all outputs together, relative to what their inputs could make: cancellation is no fault."""
+    """Of all outputs together, relative to what inputs could make: cancelling is no fault."""
     exact = x.double() @ weights.double().t()
     possible = x.double().norm() * weights.double().norm() / weights.shape[1] ** 0.5
     return ((y.double() - exact).norm() / (possible + 1e-30)).item()
 
 
 def allowed(x, weights, scale, levels):
-    """The largest error an output may have when each 32 inputs are rounded to `levels` steps a side.
+    """The largest error of an output when 32 inputs are rounded to `levels` steps a side.
 
-    Half a step for each input, a little for sums in float32 (of values up to 16 scales, before the
-    zero point is taken off), and the rounding of the result. `levels` None: inputs are kept.
+    Half a step for each input, a little for sums in float32 (of values up to 16 scales, before
+    the zero point is taken off), and the rounding of the result. `levels` None: inputs are kept.
     """
     rows, inputs = x.shape
     wide = torch.nn.functional.pad(x.double(), (0, -inputs % 32)).view(rows, -1, 32)
