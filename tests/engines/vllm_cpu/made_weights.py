@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from quantswarm.engines.vllm_cpu import layout
+
 torch = pytest.importorskip("torch")
 
 
@@ -17,8 +19,15 @@ def random_weights(outputs, inputs, group, asymmetric, seed=0):
     return q, scale, zero
 
 
-def dequantized(q, scale, zero, group):
+def packed4(weights, group):
+    """The same, as the kernels read them."""
+    q, scale, zero = weights
+    return layout.pack4(q, scale, zero, group)
+
+
+def dequantized(weights, group):
     """The weights in float32, by the definition alone."""
+    q, scale, zero = weights
     wide = q.shape[1] if group == -1 else group
     offset = torch.full(scale.shape, 8.0) if zero is None else zero.float()
     return (

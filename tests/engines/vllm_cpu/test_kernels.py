@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_weights import allowed, dequantized, error, random_weights
+from made_weights import allowed, dequantized, error, packed4, random_weights
 
 from quantswarm.engines.vllm_cpu import kernels, layout
 from quantswarm.models.errors import NotAvailable, UnknownName
@@ -52,9 +52,9 @@ def test_four_bits(runs_here, kernel, rows, outputs, groups, group, asymmetric, 
     inputs = 37 * groups if group == -1 else group * groups
     made = random_weights(outputs, inputs, group, asymmetric, rows)
     x = torch.randn(rows, inputs, generator=torch.Generator().manual_seed(rows)).to(DTYPES[dtype])
-    y = kernels.linear4(x, layout.pack4(*made, group), None, only(kernel))
+    y = kernels.linear4(x, packed4(made, group), None, only(kernel))
     assert y.dtype == x.dtype
-    weights = dequantized(*made, group)
+    weights = dequantized(made, group)
     off = (y.double() - x.double() @ weights.double().t()).abs()
     assert bool((off <= allowed(x, weights, made[1], levels(kernel))).all())
 
@@ -65,8 +65,8 @@ def test_wide_layers(runs_here, kernel, inputs, group):
     need(kernel, runs_here)
     made = random_weights(48, inputs, group, True)
     x = torch.randn(33, inputs).bfloat16()
-    y = kernels.linear4(x, layout.pack4(*made, group), None, only(kernel))
-    assert error(y, x, dequantized(*made, group)) < 1e-2
+    y = kernels.linear4(x, packed4(made, group), None, only(kernel))
+    assert error(y, x, dequantized(made, group)) < 1e-2
 
 
 @pytest.mark.parametrize("kernel", FOUR_BIT)
@@ -84,7 +84,7 @@ def test_the_largest_products_do_not_saturate(runs_here, kernel, sign):
 def test_bias_batches_and_nothing_at_all(runs_here, kernel):
     need(kernel, runs_here)
     made = random_weights(40, 64, 32, False)
-    packed, bias = layout.pack4(*made, 32), torch.randn(40)
+    packed, bias = packed4(made, 32), torch.randn(40)
     x = torch.randn(2, 3, 64).bfloat16()
     y = kernels.linear4(x, packed, bias, only(kernel))
     flat = kernels.linear4(x.view(6, 64), packed, None, only(kernel)).float() + bias
@@ -98,7 +98,7 @@ def test_bias_batches_and_nothing_at_all(runs_here, kernel):
 def test_rows_do_not_depend_on_their_neighbours(runs_here, kernel):
     """Greedy text must not change with the batch it happens to share."""
     need(kernel, runs_here)
-    packed = layout.pack4(*random_weights(64, 256, 64, True), 64)
+    packed = packed4(random_weights(64, 256, 64, True), 64)
     x = torch.randn(50, 256).bfloat16()
     together = kernels.linear4(x, packed, None, only(kernel))
     for row in (0, 7, 31, 32, 49):
@@ -131,7 +131,7 @@ def test_eight_bits_at_their_largest(runs_here, kernel):
 
 
 def test_wrong_shapes_and_types_are_refused_not_read(runs_here):
-    packed = layout.pack4(*random_weights(40, 64, 32, False), 32)
+    packed = packed4(random_weights(40, 64, 32, False), 32)
     choice = kernels.choose4("w4a16", True, runs_here)
     with pytest.raises(RuntimeError, match="other inputs"):
         kernels.linear4(torch.zeros(1, 128), packed, None, choice)
@@ -143,7 +143,7 @@ def test_wrong_shapes_and_types_are_refused_not_read(runs_here):
 
 @pytest.mark.parametrize("mode", kernels.MODES)
 def test_torch_compile_gives_the_same_with_any_number_of_rows(runs_here, mode):
-    packed = layout.pack4(*random_weights(40, 128, 64, True), 64)
+    packed = packed4(random_weights(40, 128, 64, True), 64)
     choice = kernels.choose4(mode, False, runs_here)
 
     def plain(x):
@@ -156,7 +156,7 @@ def test_torch_compile_gives_the_same_with_any_number_of_rows(runs_here, mode):
 
 
 def test_the_operators_are_described_as_they_behave(runs_here):
-    packed = layout.pack4(*random_weights(40, 64, 32, True), 32)
+    packed = packed4(random_weights(40, 64, 32, True), 32)
     choice = kernels.choose4("w4a16", True, runs_here)
     numbers = kernels.KERNELS[choice.few], kernels.KERNELS[choice.many]
     arguments = (torch.randn(3, 64), packed.q, packed.scale, packed.zero, None, 40, *numbers)

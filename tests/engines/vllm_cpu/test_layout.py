@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_weights import dequantized, random_weights
+from made_weights import dequantized, packed4, random_weights
 
 from quantswarm.engines.vllm_cpu import layout
 
@@ -21,22 +21,22 @@ torch = pytest.importorskip("torch")
 )
 def test_what_is_packed_comes_out_again(outputs, groups, group, asymmetric):
     given_weights = random_weights(outputs, groups * group, group, asymmetric)
-    packed = layout.pack4(*given_weights, group)
-    assert torch.equal(layout.unpack4(packed, groups * group), dequantized(*given_weights, group))
+    packed = packed4(given_weights, group)
+    assert torch.equal(layout.unpack4(packed, groups * group), dequantized(given_weights, group))
 
 
 @settings(max_examples=30, deadline=None)
 @given(outputs=st.integers(1, 40), inputs=st.integers(1, 200), asymmetric=st.booleans())
 def test_one_group_a_channel_may_have_any_width(outputs, inputs, asymmetric):
     given_weights = random_weights(outputs, inputs, -1, asymmetric)
-    packed = layout.pack4(*given_weights, -1)
-    assert torch.equal(layout.unpack4(packed, inputs), dequantized(*given_weights, -1))
+    packed = packed4(given_weights, -1)
+    assert torch.equal(layout.unpack4(packed, inputs), dequantized(given_weights, -1))
 
 
 @pytest.mark.parametrize("group", [32, 64, 128, -1])
 @pytest.mark.parametrize("asymmetric", [False, True])
 def test_at_most_a_third_of_bfloat16(group, asymmetric):
-    packed = layout.pack4(*random_weights(1024, 1024, group, asymmetric), group)
+    packed = packed4(random_weights(1024, 1024, group, asymmetric), group)
     assert packed.size_bytes() <= 0.35 * 1024 * 1024 * 2
 
 
