@@ -24,6 +24,7 @@ def register() -> None:
     four_bit = _four_bit_kernel(settings.four_bit())
     if four_bit is not None:
         _put_first(linear._POSSIBLE_KERNELS[PlatformEnum.CPU], four_bit)  # noqa: SLF001
+        _allow_float32()
     if settings.int8() == "exact":
         from quantswarm.engines.vllm_cpu.eight_bit import QuantswarmInt8LinearKernel
 
@@ -40,6 +41,20 @@ def _four_bit_kernel(choice: str) -> type | None:
         "torch": four_bit.QuantswarmTorchInt4LinearKernel,
     }.get(choice)
     return kernel
+
+
+def _allow_float32() -> None:
+    """GPTQ and AWQ with float32 activations: upstream refuses them because its kernels cannot.
+
+    Where the processor has AVX2 only, everything beside the 4-bit layers is faster in float32.
+    """
+    import torch
+    from vllm.model_executor.layers.quantization.auto_awq import AutoAWQConfig
+    from vllm.model_executor.layers.quantization.auto_gptq import AutoGPTQConfig
+
+    every = [torch.bfloat16, torch.float16, torch.float32]
+    for config in (AutoAWQConfig, AutoGPTQConfig):
+        config.get_supported_act_dtypes = classmethod(lambda _: every)
 
 
 def _put_first(kernels: list[Any], kernel: type) -> None:
