@@ -95,7 +95,9 @@ def test_a_layer_serves_the_product_of_its_checkpoint(kind, across, asymmetric, 
         zero_points=asymmetric,
     )
     layer = layer_of(*made, across)
-    kernel = getattr(four_bit, f"Quantswarm{kind}LinearKernel")(config, "qweight", "scales", "qzeros")
+    kernel = getattr(four_bit, f"Quantswarm{kind}LinearKernel")(
+        config, "qweight", "scales", "qzeros"
+    )
     kernel.process_weights_after_loading(layer)
     x = torch.randn(20, inputs).to(dtype)
     y = kernel.apply_weights(layer, x)
