@@ -94,7 +94,8 @@ def test_a_layer_serves_the_product_of_its_checkpoint(kind, across, asymmetric, 
         group_size=group,
         zero_points=asymmetric,
     )
-    layer = layer_of(*made, across)
+    q, scale, zero = made
+    layer = layer_of(q, scale, zero, across)
     kernel = getattr(four_bit, f"Quantswarm{kind}LinearKernel")(
         config, "qweight", "scales", "qzeros"
     )
