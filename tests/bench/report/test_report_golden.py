@@ -78,4 +78,4 @@ def test_the_cached_share_stands_beside_every_cell_with_its_source(summary: dict
     assert "| n/a |" in rows[1]
     heads = main_table([cells[1]]).splitlines()[0]
     assert "cached (prompt)" in heads
-    assert "50% (answers)" in main_table(summary["cells"])
+    assert "| 0% (answers) |" in main_table(summary["cells"])
