@@ -228,7 +228,10 @@ def bare_python() -> str:
 
 def checkout(folder: Path) -> Path:
     """A copy of what set-up is made of, without an environment."""
-    for part in ("engines/provision", "engines/__init__.py", "models/errors.py"):
+    for part in (
+        *("engines/provision", "engines/vllm_cpu", "engines/__init__.py"),
+        *("models/errors.py", "models/sealed.py", "models/space.py"),
+    ):
         target = folder / part
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / part).is_dir():

@@ -16,6 +16,7 @@ import pytest
 from quantswarm.engines.provision import llamacpp_build as build
 from quantswarm.engines.provision import llamacpp_wheel
 from quantswarm.engines.provision import machine as machines
+from quantswarm.engines.provision.cpu_kernels import cpu_kernel_steps
 from quantswarm.engines.provision.environment import (
     HERE,
     TORCH_CPU_INDEX,
@@ -25,7 +26,9 @@ from quantswarm.engines.provision.environment import (
 )
 from quantswarm.engines.provision.progress import Progress
 from quantswarm.engines.provision.steps import carry_out, pending
+from quantswarm.engines.vllm_cpu import build as kernels
 from quantswarm.models.errors import BuildFailed, NotAvailable
+from quantswarm.models.sealed import Contents, sealed_folder
 from quantswarm.models.store import home
 
 ROOT = Path(__file__).parents[1]
@@ -350,3 +353,34 @@ def test_the_users_own_llama_cpp_is_not_built_again(
     monkeypatch.setenv("LLAMA_SERVER_BIN", "/somewhere/llama-server")
     monkeypatch.setenv("LLAMA_QUANTIZE_BIN", "/somewhere/llama-quantize")
     assert build.llamacpp_steps(a_place(tmp_path, Recorder())) == []
+
+
+def test_cpu_kernels_are_compiled_where_vllm_serves_on_a_cpu(tmp_path: Path) -> None:
+    here = a_place(tmp_path, Recorder())
+    assert [step.title for step in cpu_kernel_steps(here)] == ["CPU kernels for vLLM"]
+    assert cpu_kernel_steps(a_place(tmp_path, Recorder(), gpu=True)) == []
+    assert cpu_kernel_steps(a_place(tmp_path, Recorder(), compiler=None)) == []
+    assert cpu_kernel_steps(a_place(tmp_path, Recorder(), architecture="aarch64")) == []
+
+
+def test_a_library_of_other_sources_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = a_place(tmp_path, Recorder())
+    made: list[Path] = []
+
+    def build_one(home: Path, **_: object) -> Path:
+        def make(folder: Path) -> Contents:
+            (folder / kernels.LIBRARY).touch()
+            return Contents(facts={"sources": kernels.sources_sha256()})
+
+        sealed_folder(home / "vllm_cpu" / "key", asked="kernels", build=make)
+        made.append(home)
+        return home
+
+    monkeypatch.setattr(kernels, "build", build_one)
+    carry_out(cpu_kernel_steps(place), quiet())
+    assert made == [place.home]
+    assert not pending(cpu_kernel_steps(place))
+    monkeypatch.setattr(kernels, "sources_sha256", lambda: "others")
+    assert pending(cpu_kernel_steps(place))

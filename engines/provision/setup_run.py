@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from quantswarm.engines.provision.cpu_kernels import cpu_kernel_steps
 from quantswarm.engines.provision.environment import Place, environment_steps, project_step
 from quantswarm.engines.provision.llamacpp_build import llamacpp_steps
 from quantswarm.engines.provision.machine import home, this_machine
@@ -45,7 +46,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def all_steps(place: Place) -> list[Step]:
     """Everything set-up does on this machine, in order."""
-    return [*environment_steps(place), *llamacpp_steps(place), project_step(place)]
+    return [
+        *environment_steps(place),
+        *llamacpp_steps(place),
+        *cpu_kernel_steps(place),
+        project_step(place),
+    ]
 
 
 def _place(held: int | None = None) -> Place:
