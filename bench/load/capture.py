@@ -14,6 +14,7 @@ from time import perf_counter_ns
 
 from quantswarm.bench.load.http1 import Framing, ProtocolError, ResponseParser
 from quantswarm.bench.load.link import Link
+from quantswarm.bench.load.warden import Warden
 
 RECV_BYTES = 65_536
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -127,18 +128,21 @@ class Exchange:
     """One request made over a user's link. `run` returns when it is over, however it ended.
 
     Only cancelling (an exception that is no `OSError`, thrown into the waiting call) passes through
-    `run`; even then `capture` tells what was seen, as "interrupted".
+    `run`; even then `capture` tells what was seen, as "interrupted". Of the limits, all but that of
+    connecting are kept by the warden, to a tenth of a second.
     """
 
-    def __init__(self, order: Order, link: Link, limits: Limits) -> None:
+    def __init__(self, order: Order, link: Link, limits: Limits, warden: Warden) -> None:
         self._order = order
         self._link = link
         self._limits = limits
+        self._warden = warden
         self._inbox = Inbox()
         self._sent_ns: int | None = None
         self._end_ns = 0
         self._reused = False
         self._closed = False
+        self._expired = False
         self._phase = "connect"
         self._failure: str | None = None
         self._error: str | None = None
@@ -149,14 +153,27 @@ class Exchange:
         try:
             whole = self._talk()
         except OSError as error:
-            self._failure = self._class_of(error)
-            self._error = f"{_said(error)} (limit: {self._phase})" if _late(error) else _said(error)
+            self._failed(error)
         except BaseException as error:
             self._failure, self._error = "interrupted", _said(error)
             raise
         finally:
+            self._warden.forget(self)
             self._end_ns = perf_counter_ns()
             self._link.done(reusable=whole and self._inbox.keeps_alive)
+
+    def expire(self, now_ns: int) -> None:
+        """Hang up if the answer, or its next bytes, are overdue; the waiting read then ends."""
+        stamps, sent_ns = self._inbox.stamps, self._sent_ns
+        if self._expired or sent_ns is None:
+            return
+        patience_s = self._limits.stall_s if stamps else self._limits.first_byte_s
+        next_ns = (stamps[-1] if stamps else sent_ns) + int(patience_s * _NS)
+        last_ns = sent_ns + int(self._limits.total_s * _NS)
+        if now_ns >= min(next_ns, last_ns):
+            self._phase = "total" if last_ns <= next_ns else "stall" if stamps else "first byte"
+            self._expired = True
+            self._link.hang_up()
 
     def capture(self) -> Capture:
         """What was seen; meaningful once `run` has ended."""
@@ -182,45 +199,36 @@ class Exchange:
 
     def _talk(self) -> bool:
         link, self._reused = self._link.open(self._limits.connect_s)
-        self._phase = "first byte"
-        link.settimeout(self._limits.first_byte_s)
-        self._sent_ns = sent_ns = perf_counter_ns()
+        self._phase = "stream"
+        link.settimeout(None)
+        self._sent_ns = perf_counter_ns()
+        self._warden.watch(self)
         link.sendall(self._order.payload)
-        return self._receive(link, sent_ns + int(self._limits.total_s * _NS))
+        return self._receive(link)
 
-    def _receive(self, link: socket.socket, last_ns: int) -> bool:
+    def _receive(self, link: socket.socket) -> bool:
         take, recv, clock = self._inbox.take, link.recv, perf_counter_ns
-        stall_s = self._limits.stall_s
-        tight_ns = 0  # from here on the time left is shorter than a stall may be
-        while True:
-            data = recv(RECV_BYTES)
-            now_ns = clock()
-            if not data:
-                self._ended_by_peer()
-                return False
-            if take(data, now_ns):
+        while data := recv(RECV_BYTES):
+            if take(data, clock()):
                 return True
-            if now_ns >= tight_ns:
-                if now_ns >= last_ns:
-                    self._phase = "total"
-                    raise TimeoutError("still streaming at the limit for a whole request")
-                self._phase = "stall" if last_ns - now_ns > stall_s * _NS else "total"
-                link.settimeout(max(0.001, min(stall_s, (last_ns - now_ns) / _NS)))
-                tight_ns = max(last_ns - int(stall_s * _NS), now_ns + 1)
+        if self._expired:
+            raise TimeoutError("nothing more within the limit")
+        self._ended_by_peer()
+        return False
 
     def _ended_by_peer(self) -> None:
         self._closed = True
         if not self._inbox.segments:
             self._failure, self._error = "reset", "closed without an answer"
 
-    def _class_of(self, error: OSError) -> str:
-        if _late(error):
-            return "stalled" if self._phase == "stall" else "timeout"
-        return "refused" if self._phase == "connect" else "reset"
-
-
-def _late(error: OSError) -> bool:
-    return isinstance(error, TimeoutError)
+    def _failed(self, error: OSError) -> None:
+        """Whatever a hung-up socket says, the limit is what ended it."""
+        late = self._expired or isinstance(error, TimeoutError)
+        self._error = f"{_said(error)} (limit: {self._phase})" if late else _said(error)
+        if late:
+            self._failure = "stalled" if self._phase == "stall" else "timeout"
+        else:
+            self._failure = "refused" if self._phase == "connect" else "reset"
 
 
 def _said(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from quantswarm.bench.load.share import ALONE, Share
 from quantswarm.bench.load.spool import SpoolWriter
 from quantswarm.bench.load.talk import Talk
 from quantswarm.bench.load.tally import Tally
+from quantswarm.bench.load.warden import Warden
 
 FAILURE_PAUSE_S = 0.1
 """A user whose request failed waits this long: a dead server must not be asked thousands of times
@@ -79,6 +80,7 @@ class Desk:
         self.finished = self.failures = self.tokens = 0
         self._tally = tally or Tally()
         self.stamps = array("q")
+        self.warden = Warden()
         self._closed = False
         self._endpoint = endpoint
         self._shaper = Shaper(plan, endpoint)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import ssl
 from dataclasses import dataclass
@@ -96,6 +98,16 @@ class Link:
         """End of one exchange; the connection is closed unless both sides would keep it."""
         if not (reusable and self.keeps_alive):
             self.close()
+
+    def hang_up(self) -> None:
+        """End the connection in both directions, from beside whoever waits for it; they wake.
+
+        On a second descriptor: this must not touch what TLS keeps about the first.
+        """
+        if self._socket is None:
+            return
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._socket.fileno())) as s:
+            s.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Drop the connection, if there is one."""

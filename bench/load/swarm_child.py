@@ -85,7 +85,7 @@ class Timeline:
         """Everything, and the facts of it."""
         swarm_user.on_stop_signal(self._stop.set)
         self._tell()
-        helpers = [swarm_user.beside(self._tick)]
+        helpers = [swarm_user.beside(self._tick), swarm_user.beside(self._desk.warden.run)]
         self._fill(prompts_before(self._plan, self._desk.share))
         self._crowd = self._gathered()
         gc.collect()

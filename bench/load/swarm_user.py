@@ -61,7 +61,7 @@ class SwarmUser(locust.User):  # type: ignore[misc]  # locust ships no types
         order = self.desk.order(self._number, self._free_ns)
         if order is None:
             raise locust.exception.StopUser
-        exchange = Exchange(order, self._link, self.desk.plan.limits)
+        exchange = Exchange(order, self._link, self.desk.plan.limits, self.desk.warden)
         begin_ns = time.perf_counter_ns()
         try:
             exchange.run()
@@ -128,7 +128,7 @@ class Dispatcher(locust.User):  # type: ignore[misc]
 
     def _send(self, order: Order) -> Capture:
         link = self.desk.take_link(order)
-        exchange = Exchange(order, link, self.desk.plan.limits)
+        exchange = Exchange(order, link, self.desk.plan.limits, self.desk.warden)
         try:
             exchange.run()
         finally:

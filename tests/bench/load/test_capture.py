@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from quantswarm.bench.load.plan import SwarmPlan
 from quantswarm.bench.load.prompts import Prompt
 from quantswarm.bench.load.scenario import Scenario
 from quantswarm.bench.load.shaping import Shaper, body_of
+from quantswarm.bench.load.warden import Warden
 from quantswarm.models.errors import UserMistake
 
 SHORT = Limits(connect_s=5, first_byte_s=0.3, stall_s=0.3, total_s=5)
@@ -34,7 +35,10 @@ def plan_for(base_url: str, **more: Any) -> SwarmPlan:
 class Asker:
     """A user without a swarm."""
 
-    def __init__(self, base_url: str, *, limits: Limits = SHORT, **plan: Any) -> None:
+    def __init__(
+        self, base_url: str, *, limits: Limits = SHORT, warden: Warden | None = None, **plan: Any
+    ) -> None:
+        self.warden = warden or Warden()
         made = plan_for(base_url, **plan)
         self.link = Link(endpoint_of(base_url), keeps_alive=made.keeps_alive)
         self._shaper = Shaper(made, endpoint_of(base_url))
@@ -50,7 +54,7 @@ class Asker:
             expected_prompt_tokens=None,
             expected_output_tokens=TOKENS,
         )
-        return Exchange(order, self.link, self._limits)
+        return Exchange(order, self.link, self._limits, self.warden)
 
     def ask(self) -> Capture:
         exchange = self.exchange()
@@ -59,12 +63,23 @@ class Asker:
 
 
 @pytest.fixture
-def ask(serve: Any) -> Any:
+def warden() -> Iterator[Warden]:
+    """Looks after whoever asks, as the swarm's does."""
+    warden = Warden()
+    thread = threading.Thread(target=warden.run)
+    thread.start()
+    yield warden
+    warden.stop()
+    thread.join()
+
+
+@pytest.fixture
+def ask(serve: Any, warden: Warden) -> Any:
     """Asks a server with the given answer once; closes the user's link afterwards."""
     links = []
 
     def once(answer: Any, **more: Any) -> Capture:
-        asker = Asker(serve(answer).base_url, **more)
+        asker = Asker(serve(answer).base_url, warden=warden, **more)
         links.append(asker.link)
         return asker.ask()
 
