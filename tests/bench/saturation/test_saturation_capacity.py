@@ -139,10 +139,10 @@ def test_a_server_that_dies_ends_the_search_with_what_is_known(folder: Path) -> 
     deadly = f"{BEHAVIOUR},fault=exit@index:220"
     bounds = ("--low", "50", "--high", "60", "--arrivals", "constant", "--slo", "e2e_ms<5000")
     found = saturate(folder, "dies", *bounds, behaviour=deadly)
-    assert [(trial["rate"], trial["verdict"]) for trial in found["trials"]] == [
-        (50, "passes"),
-        (60, "misses"),
-    ]
+    passed, died = found["trials"]
+    assert (passed["rate"], passed["verdict"]) == (50, "passes")
+    assert died["rate"] == 60
+    assert died["verdict"] in {"misses", "unstable"}, "by how long the dead server was still asked"
     assert (found["conclusion"]["rate"], found["conclusion"]["fails_at"]) == (50, 60)
     assert found["ended"]
     assert "Broken off" in (folder / "dies" / "report.md").read_text()
