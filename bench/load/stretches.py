@@ -10,7 +10,7 @@ falls between two looks.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns, process_time_ns
 
@@ -76,7 +76,8 @@ class BusyStretches:
         Where a wake-up was wanted at an instant of `dues`, waiting any longer was not the loop's
         choice: events of that time came too late to it.
         """
-        at = bisect_right(self._woke_ns, stamp_ns) - 1
+        # A stamp at the very instant of a wake-up was taken before it: reading takes time.
+        at = max(0, bisect_left(self._woke_ns, stamp_ns) - 1)
         woke_ns = self._woke_ns[at]
         own_ns = min(stamp_ns - woke_ns, self._work_ns(at))
         if at and self._waited_ns[at] <= SLEPT_NS:

@@ -16,7 +16,7 @@ import pytest
 
 from quantswarm.bench.cell import measure, plan_for
 from quantswarm.bench.judge.cell import CellResult, judge
-from quantswarm.bench.load import child
+from quantswarm.bench.load import crew
 from quantswarm.bench.load.arrivals import Arrivals
 from quantswarm.bench.load.progress import Progress
 from quantswarm.bench.load.spool import captures
@@ -85,7 +85,7 @@ def working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float,
         (tmp_path / "laden_child.py").write_text(LADEN.format(work_ms / 1e3, wait_ms / 1e3))
         paths = [str(tmp_path), os.environ.get("PYTHONPATH", "")]
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
-        monkeypatch.setattr(child, "MODULE", "laden_child")
+        monkeypatch.setattr(crew, "MODULE", "laden_child")
 
     return between
 
@@ -172,7 +172,7 @@ def test_somebody_elses_request_to_the_same_server(bench: Bench) -> None:
     sent: list[threading.Thread] = []
 
     def intrude(progress: Progress) -> None:
-        if not sent:
+        if progress.phase == "window" and not sent:
             sent.append(threading.Thread(target=ask, args=(bench.server.base_url, 3_000)))
             sent[0].start()
 

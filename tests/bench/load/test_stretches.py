@@ -56,6 +56,12 @@ def test_each_segment_of_a_burst_is_late_by_those_before_it() -> None:
     ]
 
 
+def test_a_stamp_as_old_as_a_wake_up_was_taken_before_it() -> None:
+    loop = Loop().wait(1).wait(0.0625).read(1, 1.0).wait(0)
+    loop.stretches.stop()
+    assert loop.stretches.lag_ns(loop.stamps[0])[0] == int(1.0625 * MS)
+
+
 def test_a_burst_between_two_looks_of_a_probe_is_seen() -> None:
     """256 tokens of 28 µs every 51.2 ms: a probe every 10 ms meets one burst in ten, if any."""
     loop = Loop()
