@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -75,8 +76,11 @@ def planned(name: str, recipe: Recipe) -> Artefact:
 
 
 def _folder(source: ModelSource, recipe: Recipe) -> Path:
-    """Named for people first; the digest makes it unique to weights and layout."""
-    digest = hashlib.sha256(f"{_LAYOUT} {source.fingerprint}".encode()).hexdigest()[:12]
+    """Named for people first; the digest makes it unique to weights, layout and settings."""
+    key = f"{_LAYOUT} {source.fingerprint}"
+    if recipe.variant is not None:
+        key += f" {json.dumps(dict(recipe.variant()), sort_keys=True)}"
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", source.name).strip("-.")[-60:]
     return home() / "artefacts" / f"{slug}-{digest}-{recipe.name}"
 
