@@ -12,6 +12,7 @@ from pathlib import Path
 from quantswarm.models import gguf_file
 from quantswarm.models.artefact import Artefact, ModelSource
 from quantswarm.models.errors import UnsupportedPair
+from quantswarm.models.quantized import require_same
 from quantswarm.models.recipes import Recipe
 from quantswarm.models.sealed import Contents, Seal, read_seal, sealed_folder
 
@@ -65,7 +66,7 @@ def planned(name: str, recipe: Recipe) -> Artefact:
     """
     from quantswarm.models.source import planned_source
 
-    source = planned_source(name)
+    source = planned_source(name, quant=recipe.name)
     folder = _folder(source, recipe)
     seal = read_seal(folder)
     if seal is not None:
@@ -86,7 +87,10 @@ def _folder(source: ModelSource, recipe: Recipe) -> Path:
 
 
 def _ready(source: ModelSource, recipe: Recipe) -> Path | None:
-    """What can be served without building: the original folder, or a GGUF of just this type."""
+    """What can be served without building: the original folder, or weights of just this type."""
+    if source.quantized is not None:
+        require_same(source.quantized, recipe.name, source.name)
+        return source.folder
     if recipe.build is serve_original:
         return serve_original(source, Path())
     if recipe.format != "gguf" or source.gguf is None:
