@@ -1,7 +1,8 @@
 """Is the checkpoint what it says? Every layer is unpacked and held against the original weights.
 
 Rounding to nearest at the same width is the yardstick. Calibrated methods give up some closeness to
-the weights to be closer in the outputs, so they are allowed more; twice as much is a fault.
+the weights to be closer in the outputs (GPTQ up to 1.35 times the error on `tiny`), so they are
+allowed more.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from quantswarm.models.errors import BuildFailed
 from quantswarm.models.quantize import grouped, nearest
 from quantswarm.models.quantize.tensors import Checkpoint
 
-MARGIN: Mapping[str, float] = {"gptq": 2.0, "awq": 2.0, "int8": 1.05, "fp8": 1.05, "w4a16": 1.05}
+MARGIN: Mapping[str, float] = {"gptq": 2.0, "awq": 1.5, "int8": 1.05, "fp8": 1.05, "w4a16": 1.05}
 """Largest error of each method, as a multiple of rounding to nearest."""
 
 _MARKS = {
@@ -31,7 +32,7 @@ def layers(
 ) -> list[dict[str, Any]]:
     """Error of each quantized layer; `BuildFailed` names those that are not what they should be."""
     found = []
-    for name in made.layers(_MARKS[method]):
+    for name in quantized_layers(made, method):
         weight = original.float32(f"{name}.weight")
         wide, groups = dequantized(made, name, method)
         near = _nearest(weight, method, group_size, symmetric=symmetric)
@@ -49,6 +50,11 @@ def layers(
         )
     _require(found, original, method, group_size)
     return found
+
+
+def quantized_layers(made: Checkpoint, method: str) -> tuple[str, ...]:
+    """The modules whose weights are quantized."""
+    return made.layers(_MARKS[method])
 
 
 def dequantized(made: Checkpoint, layer: str, method: str) -> tuple[Any, int]:

@@ -126,6 +126,8 @@ def _start(argv: list[str], work: Path) -> subprocess.Popen[bytes]:
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "OMP_NUM_THREADS": threads,
+        # Threads that wait sleep: on a busy machine spinning ones take the time of those at work.
+        "OMP_WAIT_POLICY": "PASSIVE",
         # On two cores GPTQModel asks its pool of one for two workers, and dies; so it is given two.
         "GPTQMODEL_CPU_WORKERS": "2",
         # What the libraries keep beside, layers put out to disk for one, goes when `work` goes.
