@@ -1,4 +1,4 @@
-"""Checkpoints that somebody quantized already: what they are, by the `quantization_config` they carry.
+"""Checkpoints that come quantized: what they are, by the `quantization_config` they carry.
 
 They are served as they are, under the quantization that they have; everything else is refused with
 the reason before a server starts. Only headers are read here.
@@ -14,6 +14,13 @@ from quantswarm.models.errors import BadFile, UnsupportedPair
 from quantswarm.models.hf_folder import HfFolder
 
 _SERVED = "4-bit gptq and awq; compressed-tensors int8 and fp8 (W8A8) and w4a16"
+_SCHEMES: Mapping[tuple[Any, Any, Any], str] = {
+    ("int", 8, 8): "int8",
+    ("float", 8, 8): "fp8",
+    ("int", 4, None): "w4a16",
+}
+"""Type and bits of the weights, bits of the activations."""
+
 _NEXT = "give the model's original folder, or a checkpoint of one of these"
 
 
@@ -103,11 +110,7 @@ def _compressed(config: Mapping[str, Any], asked: str) -> Quantized:
 def _scheme(group: Mapping[str, Any]) -> str | None:
     weights, inputs = group.get("weights") or {}, group.get("input_activations") or {}
     kind = (weights.get("type"), weights.get("num_bits"), inputs.get("num_bits"))
-    return {
-        ("int", 8, 8): "int8",
-        ("float", 8, 8): "fp8",
-        ("int", 4, None): "w4a16",
-    }.get(kind)
+    return _SCHEMES.get(kind)
 
 
 def _spoken(group: Any) -> str:

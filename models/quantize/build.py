@@ -17,6 +17,7 @@ from quantswarm.models.quantize.settings import Settings, chosen
 from quantswarm.models.recipes import Recipe
 from quantswarm.models.space import require_disk, require_memory
 
+DEFAULTS = Settings()
 AWQ_DEFAULTS = Settings(symmetric=False)
 _GIB = 2**30
 _LIBRARIES_BYTES = 1 * _GIB
@@ -30,7 +31,7 @@ class Method:
     name: str
     calibrated: bool
     grouped: bool
-    defaults: Settings = Settings()
+    defaults: Settings = DEFAULTS
 
 
 def recipe(method: Method, summary: str, *, format: str, devices: tuple[str, ...] = ()) -> Recipe:  # noqa: A002 — the field's name
@@ -136,12 +137,11 @@ def _finished(
     raw = hf_folder.inspect(work / "raw", f"what the library made as {method.name}")
     made, before = Checkpoint(raw), Checkpoint(original)
     config = raw.config["quantization_config"]
-    if method.name == "gptq":
-        tensors, config = finish.gptq(made, before), finish.gptq_config(config)
-    elif method.name == "awq":
-        tensors, config = finish.awq(made, before), finish.awq_config(settings.group_size)
-    else:
-        tensors = finish.compressed(made, before)
+    tensors = finish.awq(made, before) if method.name == "awq" else finish.as_made(made, before)
+    if method.name == "awq":
+        config = finish.awq_config(settings.group_size)
+    elif method.name == "gptq":
+        config = finish.gptq_config(config)
     out = work / "model"
     finish.checkpoint(out, original, tensors, config)
     facts["layers"] = check.layers(

@@ -80,5 +80,9 @@ def _training_files() -> Iterator[Path]:
 
 def _origin(settings: Settings) -> str:
     if settings.text is not None:
-        return f"{settings.text.name}, sha256 {hashlib.sha256(settings.text.read_bytes()).hexdigest()}"
-    return f"standard library of Python {sysconfig.get_python_version()}, without the held-out files"
+        return (
+            f"{settings.text.name}, sha256 {hashlib.sha256(settings.text.read_bytes()).hexdigest()}"
+        )
+    return (
+        f"standard library of Python {sysconfig.get_python_version()}, without the held-out files"
+    )

@@ -1,4 +1,4 @@
-"""The quantizing process: run by path with the libraries' own Python, so nothing of ours is imported.
+"""The quantizing process, run by path with the libraries' own Python: nothing of ours is imported.
 
 Command line: PLAN.json, which names method, model, output folder, settings and calibration rows.
 The libraries say what they do on standard output and error; `result.json` beside the plan is

@@ -36,11 +36,6 @@ class Tensor:
     read: Callable[[], Any]
 
 
-def gptq(made: Checkpoint, _: Checkpoint) -> dict[str, Tensor]:
-    """GPTQModel's tensors as they are."""
-    return {name: _as_it_is(made, name) for name in made.entries}
-
-
 def awq(made: Checkpoint, original: Checkpoint) -> dict[str, Tensor]:
     """compressed-tensors' packing repacked as AutoAWQ's; the rest in the original's types."""
     layers = made.layers("weight_packed")
@@ -61,8 +56,8 @@ def awq(made: Checkpoint, original: Checkpoint) -> dict[str, Tensor]:
     return {**found, **rest}
 
 
-def compressed(made: Checkpoint, original: Checkpoint) -> dict[str, Tensor]:
-    """compressed-tensors' own, but what was not quantized goes back to the original's type."""
+def as_made(made: Checkpoint, original: Checkpoint) -> dict[str, Tensor]:
+    """The library's own layout, but what was not quantized goes back to the original's type."""
     return {name: _as_original(made, original, name) for name in made.entries}
 
 

@@ -52,7 +52,9 @@ class Checkpoint:
         return found
 
 
-def write(path: Path, tensors: Mapping[str, tuple[str, tuple[int, ...]]], values: Iterator[Any]) -> None:
+def write(
+    path: Path, tensors: Mapping[str, tuple[str, tuple[int, ...]]], values: Iterator[Any]
+) -> None:
     """One safetensors file: (dtype, shape) by name, and the arrays in the same order."""
     import numpy as np
 

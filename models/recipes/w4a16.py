@@ -1,4 +1,4 @@
-"""4-bit weights in compressed-tensors' layout, rounded to nearest: the form llmcompressor writes."""
+"""4-bit weights in compressed-tensors' layout, rounded to nearest."""
 
 from quantswarm.models.quantize.build import Method, recipe
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ Make = Callable[[str], Artefact]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """`tiny` by a recipe, built once for all tests of this file."""
     if not (USERS_HOME / "quantizers" / "current").exists():
         pytest.skip("the quantizers' environment is not here: make setup makes it")
@@ -50,7 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
             if before is not None:
                 os.environ["QUANTSWARM_HOME"] = before
 
-    yield make
+    return make
 
 
 def checkpoint(folder: Path) -> Checkpoint:
@@ -63,7 +63,9 @@ def weights(folder: Path, method: str | None) -> dict[str, Any]:
     layers = check.quantized_layers(found, method) if method else ()
     inside = {f"{layer}.{part}" for layer in layers for part in found.parts(layer)}
     plain = {name: found.float32(name) for name in found.entries if name not in inside}
-    served = {f"{layer}.weight": check.dequantized(found, layer, str(method))[0] for layer in layers}
+    served = {
+        f"{layer}.weight": check.dequantized(found, layer, str(method))[0] for layer in layers
+    }
     return {**plain, **served}
 
 
@@ -116,9 +118,9 @@ def test_a_recipe_makes_what_it_says(made: Make, quant: str, unquantized: float)
     found = perplexity(weights(artefact.path, quant))
     errors = [layer["relative_error"] for layer in told["layers"]]
     print(
-        f"\n{quant}: error {min(errors):.4f} to {max(errors):.4f}, {np.mean(ratios):.3f} of nearest;"
-        f" perplexity {found:.4f}, unquantized {unquantized:.4f}; {told['took_s']} s;"
-        f" {artefact.weights_bytes:,} bytes"
+        f"\n{quant}: error {min(errors):.4f} to {max(errors):.4f}, {np.mean(ratios):.3f} of"
+        f" nearest; perplexity {found:.4f}, unquantized {unquantized:.4f};"
+        f" {told['took_s']} s; {artefact.weights_bytes:,} bytes"
     )
     assert unquantized - 0.02 < found < unquantized * (1.01 if "8" in quant else 1.10)
     again = source.resolve(str(artefact.path))
