@@ -102,8 +102,7 @@ def prepare(
     reasons: dict[str, str] = {}
     warnings: list[Mapping[str, str]] = []
     chosen, reasons["device"] = _device(engine, machine, device, found)
-    if recipe is not None:
-        require_device(recipe, chosen)
+    require_device(recipe, chosen)
     layers = _gpu_layers(options.gpu_layers, chosen, machine, reasons, warnings)
     users = options.users or DEFAULT_USERS
     reasons["slots"] = (

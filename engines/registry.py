@@ -46,9 +46,9 @@ def flags_for(engine: Engine, recipe: Recipe) -> tuple[str, ...]:
     )
 
 
-def require_device(recipe: Recipe, device: str) -> None:
+def require_device(recipe: Recipe | None, device: str) -> None:
     """`UnsupportedPair` where this recipe's weights cannot be computed with on that device."""
-    if device in recipe.devices:
+    if recipe is None or device in recipe.devices:
         return
     places = {"cpu": "a CPU", "cuda": "an NVIDIA GPU"}
     needs = " or ".join(places[place] for place in recipe.devices)
