@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from quantswarm.engines.base import Availability, Engine
-from quantswarm.engines.registry import engine_named, flags_for
+from quantswarm.engines.registry import engine_named, flags_for, require_device
 from quantswarm.models.artefact import Artefact
 from quantswarm.models.errors import NotAvailable, UnsupportedPair, UserMistake
 from quantswarm.models.recipes import Recipe, recipe_named, recipes
@@ -82,6 +82,7 @@ def select(engine_name: str, quant: str | None, model: str) -> Selection:
     found = check_available(engine)
     if recipe is None:
         return Selection(engine=engine, recipe=None, artefact=None, found=found)
+    require_device(recipe, found.device or "cpu")
     return Selection(
         engine=engine,
         recipe=recipe,

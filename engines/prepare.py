@@ -13,7 +13,7 @@ from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
 from quantswarm.engines.hardware import Host
 from quantswarm.engines.placement import Placement
 from quantswarm.engines.readiness import free_port
-from quantswarm.engines.registry import flags_for
+from quantswarm.engines.registry import flags_for, require_device
 from quantswarm.models.artefact import Artefact
 from quantswarm.models.errors import UserMistake
 from quantswarm.models.recipes import Recipe
@@ -102,6 +102,7 @@ def prepare(
     reasons: dict[str, str] = {}
     warnings: list[Mapping[str, str]] = []
     chosen, reasons["device"] = _device(engine, machine, device, found)
+    require_device(recipe, chosen)
     layers = _gpu_layers(options.gpu_layers, chosen, machine, reasons, warnings)
     users = options.users or DEFAULT_USERS
     reasons["slots"] = (

@@ -44,3 +44,17 @@ def flags_for(engine: Engine, recipe: Recipe) -> tuple[str, ...]:
         evidence=f"Engines that can: {', '.join(able) or 'none'}.",
         next_step=f"choose one of them, or a quantization of {engine.name}: quantswarm quants",
     )
+
+
+def require_device(recipe: Recipe | None, device: str) -> None:
+    """`UnsupportedPair` where this recipe's weights cannot be computed with on that device."""
+    if recipe is None or device in recipe.devices:
+        return
+    places = {"cpu": "a CPU", "cuda": "an NVIDIA GPU"}
+    needs = " or ".join(places[place] for place in recipe.devices)
+    raise UnsupportedPair(
+        f"quantization {recipe.name!r} on {places.get(device, device)}",
+        f"{recipe.summary}: it needs {needs}",
+        evidence="quantswarm doctor tells what this machine has.",
+        next_step="another machine, or a quantization for this one: quantswarm quants",
+    )

@@ -47,7 +47,13 @@ class Vllm(Engine):
 
     name: ClassVar[str] = "vllm"
     summary: ClassVar[str] = "vLLM: continuous batching, paged attention; safetensors weights"
-    formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"safetensors": ()}
+    formats: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "safetensors": (),
+        # How these are quantized stands in the checkpoint's own config, where vLLM reads it.
+        "gptq": (),
+        "awq": (),
+        "compressed-tensors": (),
+    }
     options: ClassVar[Mapping[str, str]] = OPTIONS
     gauges: ClassVar[Mapping[str, str]] = {
         "running": "vllm:num_requests_running",

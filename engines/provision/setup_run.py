@@ -15,6 +15,7 @@ from quantswarm.engines.provision.environment import Place, environment_steps, p
 from quantswarm.engines.provision.llamacpp_build import llamacpp_steps
 from quantswarm.engines.provision.machine import home, this_machine
 from quantswarm.engines.provision.progress import Progress, spoken
+from quantswarm.engines.provision.quantizers import quantizers_step
 from quantswarm.engines.provision.steps import Step, carry_out, only_one, pending
 from quantswarm.engines.provision.tools import runner
 from quantswarm.models.errors import NoSpace, QuantswarmError
@@ -23,6 +24,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _GIB = 1 << 30
 _ENVIRONMENT_BYTES = 6 * _GIB
 _COMPILING_BYTES = 2 * _GIB
+_QUANTIZERS_BYTES = 4 * _GIB
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,6 +52,7 @@ def all_steps(place: Place) -> list[Step]:
         *environment_steps(place),
         *llamacpp_steps(place),
         *cpu_kernel_steps(place),
+        quantizers_step(place),
         project_step(place),
     ]
 
@@ -92,6 +95,7 @@ def _check_space(place: Place, steps: Sequence[Step]) -> None:
     titles = " ".join(step.title for step in steps)
     needs = [(place.root, _ENVIRONMENT_BYTES)] if "packages" in titles else []
     needs += [(place.home, _COMPILING_BYTES)] if "compiled" in titles else []
+    needs += [(place.home, _QUANTIZERS_BYTES)] if "quantizers" in titles else []
     for folder, wanted_bytes in needs:
         free_bytes = shutil.disk_usage(folder).free
         if free_bytes < wanted_bytes:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from quantswarm.models.artefact import ModelSource
 from quantswarm.models.errors import UnknownName
@@ -20,7 +21,8 @@ class Recipe:
     `build(model, workdir)` writes into `workdir` and returns the file or folder to serve; it may
     return a path outside `workdir` (the model's own folder) when nothing has to be made. The store
     seals what it returns. `serve_flags` maps an engine's name to extra arguments. `requires` names
-    what `build` needs beyond Python packages (`llama-quantize`, say).
+    what `build` needs beyond Python packages (`llama-quantize`, say). `variant` tells what the user
+    may change about the weights: other settings are another artefact. `devices` can serve them.
     """
 
     name: str
@@ -29,6 +31,8 @@ class Recipe:
     build: Callable[[ModelSource, Path], Path]
     serve_flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
+    variant: Callable[[], Mapping[str, Any]] | None = None
+    devices: tuple[str, ...] = ("cpu", "cuda")
     aliases: tuple[str, ...] = ()
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from quantswarm.bench import selection
 from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
+from quantswarm.engines.registry import engine_named
 from quantswarm.models import store
 from quantswarm.models.artefact import Artefact
 from quantswarm.models.errors import NotAvailable, UnknownName, UnsupportedPair, UserMistake
@@ -93,3 +94,13 @@ def test_nothing_is_built_for_an_engine_that_is_not_here(monkeypatch: pytest.Mon
 def test_a_selection_without_weights_has_neither_quantization_nor_model() -> None:
     chosen = selection.select_planned("scripted", None, "tiny")
     assert (chosen.quant, chosen.model, chosen.artefact) == ("none", "none", None)
+
+
+def test_weights_for_gpus_are_refused_on_a_cpu_before_they_are_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = Availability(available=True, device="cpu")
+    monkeypatch.setattr(type(engine_named("vllm")), "probe", lambda self: there)
+    monkeypatch.setattr(store, "artefact", lambda *_: pytest.fail("it was built"))
+    with pytest.raises(UnsupportedPair, match=r"'fp8' on a CPU.*it needs an NVIDIA GPU"):
+        selection.select("vllm", "fp8", "tiny")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,14 @@ def micro_folder(micro: ModelSource, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny_folder() -> Path:
     return source.tiny_folder()
+
+
+@pytest.fixture
+def quantizers(quantswarm_home: Path) -> Path:
+    """The quantizers' environment, played by a stub that rounds to nearest (stubs/quantizer.py)."""
+    stub = Path(__file__).parent / "stubs" / "quantizer.py"
+    python = quantswarm_home / "quantizers" / "current" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} {stub} "$@"\n')
+    python.chmod(0o755)
+    return python

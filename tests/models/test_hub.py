@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from quantswarm.models import catalogue, hub, source
+from quantswarm.models.artefact import ModelSource
 from quantswarm.models.errors import NotAvailable
 from quantswarm.models.recipes import recipe_named
 from quantswarm.models.store import artefact, planned
@@ -189,3 +190,31 @@ def test_a_refused_download_says_how_to_get_in(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     with pytest.raises(NotAvailable, match="HF_TOKEN"):
         source.resolve("llama-3.2-1b-instruct")
+
+
+@pytest.mark.usefixtures("quantizers")
+def test_ready_made_weights_of_a_quantization_are_preferred(
+    fake_hub: Any, micro: ModelSource
+) -> None:
+    made = artefact(micro, recipe_named("gptq"))
+    repo = "Qwen/Qwen2.5-0.5B-Instruct-GPTQ-Int4"
+    before = planned(QWEN, recipe_named("gptq"))
+    assert repo.split("/")[1] in str(before.path)
+    fake_hub.repos[repo] = made.path
+    served = artefact(source.resolve(QWEN, quant="gptq"), recipe_named("gptq"))
+    assert served.path == made.path
+    assert [name for name, _ in fake_hub.asked] == [repo]
+
+
+@pytest.mark.usefixtures("quantizers")
+def test_any_repository_is_recognised_by_its_config(fake_hub: Any, micro: ModelSource) -> None:
+    made = artefact(micro, recipe_named("int8"))
+    fake_hub.repos["somebody/model-W8A8"] = made.path
+    found = source.resolve("somebody/model-W8A8", quant="int8")
+    assert artefact(found, recipe_named("int8")).path == made.path
+    assert planned("somebody/model-W8A8", recipe_named("int8")).path == made.path
+
+
+def test_a_repository_that_is_not_here_is_planned(fake_hub: Any) -> None:
+    found = planned("somebody/model", recipe_named("bf16"))
+    assert "models--somebody--model" in str(found.path)
