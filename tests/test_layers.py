@@ -58,19 +58,17 @@ def test_our_modules_are_imported_by_their_full_name() -> None:
     assert not bare
 
 
-def test_only_one_module_imports_locust_and_gevent() -> None:
+def test_only_the_swarms_own_modules_import_locust_and_gevent() -> None:
     patching = {
         relative(path)
         for path in SOURCES
         if {name.split(".")[0] for name in imported(path)} & {"locust", "gevent"}
     }
-    assert patching == {"bench/load/swarm_user.py"}
+    assert patching == {f"bench/load/{name}.py" for name in ("crowd", "loop", "swarm_user")}
 
 
 def test_only_the_swarms_own_processes_import_that_module() -> None:
-    users = {
-        relative(path) for path in SOURCES if "quantswarm.bench.load.swarm_user" in imported(path)
-    }
+    users = {relative(path) for path in SOURCES if "quantswarm.bench.load.crowd" in imported(path)}
     assert users == {"bench/load/swarm_child.py", "bench/load/swarm_master.py"}
     assert not [
         relative(path)

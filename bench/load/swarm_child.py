@@ -8,7 +8,7 @@ the plan's folder. Ctrl-C, a polite kill or a parent that has gone end it at onc
 from __future__ import annotations
 
 # First of all: Locust replaces sockets and sleeping, and everything below is to use its own.
-from quantswarm.bench.load import swarm_user  # isort: skip
+from quantswarm.bench.load import crowd as crowds  # isort: skip
 
 import gc
 import json
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from quantswarm.bench.atomic import write_text
+from quantswarm.bench.load import loop
 from quantswarm.bench.load.desk import Desk
 from quantswarm.bench.load.draft import usual_tokens
 from quantswarm.bench.load.link import endpoint_of, resolved
@@ -76,22 +77,22 @@ class Timeline:
             "end_ns": None,
             "drained_ns": None,
         }
-        self._lag, self._cpu = LagProbe(swarm_user.Alarm().sleep_until), CpuMeter()
+        self._lag, self._cpu = LagProbe(loop.Alarm().sleep_until), CpuMeter()
         self._stretches = BusyStretches()
         self._users_seen: set[int] = set()
-        self._crowd: swarm_user.Crowd | None = None
+        self._crowd: crowds.Crowd | None = None
 
     def run(self) -> dict[str, Any]:
         """Everything, and the facts of it."""
-        swarm_user.on_stop_signal(self._stop.set)
+        loop.on_stop_signal(self._stop.set)
         self._tell()
-        helpers = [swarm_user.beside(self._tick), swarm_user.beside(self._desk.warden.run)]
+        helpers = [loop.beside(self._tick), loop.beside(self._desk.warden.run)]
         self._fill(prompts_before(self._plan, self._desk.share))
         self._crowd = self._gathered()
         gc.collect()
         gc.freeze()
         gc.disable()
-        helpers.append(swarm_user.beside(self._refill))
+        helpers.append(loop.beside(self._refill))
         try:
             if self._crowd is not None:
                 self._measure(self._crowd)
@@ -113,26 +114,26 @@ class Timeline:
             if self._stop.is_set() or self._over:
                 return
             more = min(_PROMPTS_AT_ONCE, prompts - begun)
-            swarm_user.in_thread(partial(self._desk.pool.fill, more))
+            loop.in_thread(partial(self._desk.pool.fill, more))
 
-    def _gathered(self) -> swarm_user.Crowd | None:
+    def _gathered(self) -> crowds.Crowd | None:
         """The users, not yet begun; those of one of several processes have found their master.
         None when the run was stopped before."""
         if self._desk.share.of == 1:
-            return swarm_user.Crowd(self._desk, self._fail)
+            return crowds.Crowd(self._desk, self._fail)
         port_file = self._plan.out_dir / PORT
         while not port_file.exists():
             if self._stop.wait(_LOOK_S):
                 return None
         port = int(port_file.read_text(encoding="utf-8"))
-        return swarm_user.Worker(self._desk, self._fail, port)
+        return crowds.Worker(self._desk, self._fail, port)
 
     def _fail(self, error: BaseException) -> None:
         """A fault of the harness itself (a full disk, say): nothing more can be measured."""
         self._problem = self._problem or f"{type(error).__name__}: {error}"
         self._stop.set()
 
-    def _measure(self, crowd: swarm_user.Crowd) -> None:
+    def _measure(self, crowd: crowds.Crowd) -> None:
         begin_ns = crowd.start(self._stop.is_set)
         if begin_ns is None:
             return
@@ -151,8 +152,8 @@ class Timeline:
 
     def _window(self, end_ns: int) -> None:
         self._phase = "window"
-        swarm_user.beside(self._lag.run)
-        unwatch = swarm_user.watch_poll(self._stretches.sleeps, self._stretches.wakes)
+        loop.beside(self._lag.run)
+        unwatch = loop.watch_poll(self._stretches.sleeps, self._stretches.wakes)
         self._cpu.start()
         whole = self._wait_until(end_ns)
         self._cpu.stop()

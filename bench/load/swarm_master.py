@@ -7,7 +7,7 @@ page while they run. It ends when it is told to, or when its parent has gone.
 from __future__ import annotations
 
 # First of all: Locust replaces sockets and sleeping, and everything below is to use its own.
-from quantswarm.bench.load import swarm_user  # isort: skip
+from quantswarm.bench.load import crowd as crowds  # isort: skip
 
 import json
 import os
@@ -16,6 +16,7 @@ import threading
 from pathlib import Path
 
 from quantswarm.bench.atomic import write_text
+from quantswarm.bench.load import loop
 from quantswarm.bench.load.plan import MASTER_FACTS, PORT, SwarmPlan, loads
 from quantswarm.bench.load.probe import CpuMeter
 from quantswarm.bench.load.progress import Progress, Teller
@@ -29,8 +30,8 @@ def _run(plan: SwarmPlan, teller: Teller, workers: int) -> None:
     if plan.cores:
         os.sched_setaffinity(0, plan.cores)
     stop, cpu = threading.Event(), CpuMeter()
-    swarm_user.on_stop_signal(stop.set)
-    master = swarm_user.Master(plan, workers)
+    loop.on_stop_signal(stop.set)
+    master = crowds.Master(plan, workers)
     write_text(plan.out_dir / PORT, str(master.port))
     while not master.complete and not stop.wait(_LOOK_S):
         _tell(teller, stop, 0)

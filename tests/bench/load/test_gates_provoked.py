@@ -91,7 +91,7 @@ def working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float,
 
 
 LADEN = """\
-from quantswarm.bench.load import swarm_child, swarm_user
+from quantswarm.bench.load import swarm_child, loop
 import sys, time
 
 def work():
@@ -101,7 +101,7 @@ def work():
             pass
         time.sleep({})
 
-swarm_user.beside(work)
+loop.beside(work)
 sys.exit(swarm_child.main(sys.argv[1:]))
 """
 
