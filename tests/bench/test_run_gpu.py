@@ -25,8 +25,8 @@ from fake_nvml import GIB, FakeNvml, gpu
 def test_a_gpu_that_is_not_empty_is_named_in_cells_that_compute_on_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
 ) -> None:
-    def on_device(*arguments: Any) -> Prepared:
-        made = prepare(*arguments)
+    def on_device(*arguments: Any, **more: Any) -> Prepared:
+        made = prepare(*arguments, **more)
         return dataclasses.replace(made, spec=dataclasses.replace(made.spec, device=device))
 
     def occupied(_: Gpus) -> Vacancy:

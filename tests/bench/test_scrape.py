@@ -120,7 +120,7 @@ def test_a_server_that_hangs_is_not_asked_again_at_the_end(tmp_path):
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/metrics"
         with Scraper(url, GAUGES, tmp_path / "engine.jsonl", patience_s=0.2) as scraper:
             silent.accept()  # the request is under way: it will be the only one
-    assert scraper.facts() == {"scrapes": 0, "gaps": 1}
+    assert (scraper.facts()["scrapes"], scraper.facts()["gaps"]) == (0, 1)
 
 
 def test_a_metric_that_no_answer_held_is_missing_and_one_that_came_late_is_not(server, tmp_path):
