@@ -1,0 +1,153 @@
+// From activations as they come to outputs: preparation, then the product, shared out by OpenMP.
+//
+// The threads are those of the process's one OpenMP runtime, which is PyTorch's: vLLM binds them to cores.
+#include "dispatch.h"
+
+#include <cpuid.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+namespace quantswarm {
+namespace {
+
+// Below this many bytes of weights, waking other threads costs more than they save.
+constexpr int64_t kAlone = 48 * 1024;
+
+bool has_amx() {
+  unsigned a, b, c, d;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24;
+  return (d & kBf16) && (d & kTile) && amx_usable();
+}
+
+// What prepared activations lie in; freed when the product is done.
+struct Prepared {
+  std::unique_ptr<char[]> x;
+  std::vector<float> scale, group_sum;
+  Rows rows;
+};
+
+template <class Work>
+void share(int threads, int items, Work work) {
+  if (threads <= 1 || items <= 1) {
+    work(0, items);
+    return;
+  }
+#pragma omp parallel num_threads(std::min(threads, items))
+  {
+    const int64_t mine = omp_get_thread_num(), all = omp_get_num_threads();
+    work(static_cast<int>(items * mine / all), static_cast<int>(items * (mine + 1) / all));
+  }
+}
+
+// Rows are few in decoding: one thread prepares them before the others are woken.
+int threads_for(int rows) { return rows < 16 ? 1 : omp_get_max_threads(); }
+
+template <class Row>
+void each_row(const Activations& x, Row row) {
+  const int64_t width = x.kind == Scalar::f32 ? 4 : 2;
+  share(threads_for(x.rows), x.rows, [&](int begin, int end) {
+    for (int r = begin; r < end; r++)
+      row(r, static_cast<const char*>(x.x) + r * x.stride * width);
+  });
+}
+
+void as_planes(const Weights4& w, const Activations& x, int planes, Prepared& p) {
+  const int groups = w.inputs / w.group, steps = w.inputs / kBlock;
+  const int64_t stride = static_cast<int64_t>(w.inputs) * planes;
+  p.x.reset(new char[x.rows * stride]);
+  p.scale.resize(static_cast<size_t>(x.rows) * steps);
+  p.group_sum.resize(static_cast<size_t>(x.rows) * groups);
+  auto* to = reinterpret_cast<int8_t*>(p.x.get());
+  each_row(x, [&](int r, const void* from) {
+    thread_local std::vector<float> row;
+    row.resize(w.inputs);
+    widen_row(from, x.kind, x.inputs, w.inputs, row.data());
+    quantize_planes(row.data(), w.inputs, w.group, planes, to + r * stride,
+                    p.scale.data() + static_cast<int64_t>(r) * steps,
+                    p.group_sum.data() + static_cast<int64_t>(r) * groups);
+  });
+  p.rows = {to, stride, x.rows, p.scale.data(), p.group_sum.data()};
+}
+
+// bfloat16 rows are used where they lie, unless they must be padded; sums only where zero points are.
+void as_bf16(const Weights4& w, const Activations& x, Prepared& p) {
+  const int groups = w.inputs / w.group;
+  const bool padded = x.inputs != w.inputs;
+  p.rows = {x.x, x.stride, x.rows, nullptr, nullptr};
+  if (!padded && !w.zero) return;
+  uint16_t* to = nullptr;
+  if (padded) {
+    p.x.reset(new char[static_cast<size_t>(x.rows) * w.inputs * 2]());
+    p.rows.x = to = reinterpret_cast<uint16_t*>(p.x.get());
+    p.rows.stride = w.inputs;
+  }
+  if (w.zero) p.group_sum.resize(static_cast<size_t>(x.rows) * groups);
+  each_row(x, [&](int r, const void* from) {
+    if (to) std::memcpy(to + static_cast<int64_t>(r) * w.inputs, from, x.inputs * 2);
+    if (!w.zero) return;
+    thread_local std::vector<float> row;
+    row.resize(w.inputs);
+    widen_row(from, x.kind, x.inputs, w.inputs, row.data());
+    sum_groups(row.data(), w.inputs, w.group,
+               p.group_sum.data() + static_cast<int64_t>(r) * groups);
+  });
+  p.rows.group_sum = p.group_sum.data();
+}
+
+template <typename T, class Quantize>
+void as_integers(const Weights8& w, const Activations& x, Prepared& p, Quantize quantize) {
+  p.x.reset(new char[static_cast<size_t>(x.rows) * w.inputs * sizeof(T)]);
+  p.scale.resize(x.rows);
+  auto* to = reinterpret_cast<T*>(p.x.get());
+  each_row(x, [&](int r, const void* from) {
+    thread_local std::vector<float> row;
+    row.resize(w.inputs);
+    widen_row(from, x.kind, x.inputs, w.inputs, row.data());
+    p.scale[r] = quantize(row.data(), w.inputs, to + static_cast<int64_t>(r) * w.inputs);
+  });
+  p.rows = {to, w.inputs, x.rows, p.scale.data(), nullptr};
+}
+
+}  // namespace
+
+int64_t usable() {
+  __builtin_cpu_init();
+  if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))) return 0;
+  int64_t bits = 1 << kW4A8Avx2 | 1 << kW4A16Avx2 | 1 << kInt8Avx2;
+  if (!(__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512vnni")))
+    return bits;
+  bits |= 1 << kW4A8Vnni | 1 << kW4A16Vnni | 1 << kInt8Vnni;
+  return bits | (has_amx() ? 1 << kW4A16Amx : 0);
+}
+
+void product4(Kernel kernel, const Weights4& w, const Activations& x, const Out& out) {
+  static constexpr Product4 kProducts[] = {w4a8_avx2, w4a16_avx2, w4a8_vnni, w4a16_vnni, w4a16_amx};
+  Prepared p;
+  if (kernel == kW4A16Amx)
+    as_bf16(w, x, p);
+  else
+    as_planes(w, x, kernel == kW4A8Avx2 || kernel == kW4A8Vnni ? 1 : 2, p);
+  const bool alone = static_cast<int64_t>(w.blocks) * w.inputs * 8 < kAlone && x.rows < 4;
+  share(alone ? 1 : omp_get_max_threads(), w.blocks,
+        [&](int begin, int end) { kProducts[kernel](w, p.rows, out, begin, end); });
+}
+
+void product8(Kernel kernel, const Weights8& w, const Activations& x, const Out& out) {
+  Prepared p;
+  if (kernel == kInt8Avx2)
+    as_integers<int16_t>(w, x, p, quantize_row_i16);
+  else
+    as_integers<uint8_t>(w, x, p, quantize_row_u8);
+  const Product8 product = kernel == kInt8Avx2 ? int8_avx2 : int8_vnni;
+  const bool alone = static_cast<int64_t>(w.blocks) * w.inputs * 16 < kAlone && x.rows < 4;
+  share(alone ? 1 : omp_get_max_threads(), w.blocks,
+        [&](int begin, int end) { product(w, p.rows, out, begin, end); });
+}
+
+}  // namespace quantswarm

@@ -1,0 +1,62 @@
+"""vLLM's entry point (group `vllm.general_plugins`): puts our kernels before upstream's on CPUs.
+
+vLLM calls `register` in each of its processes. A kernel that cannot serve a layer says why and vLLM
+asks the next one, so nothing that upstream serves is lost.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quantswarm.engines.vllm_cpu import settings
+
+
+def register() -> None:
+    """Does nothing on other platforms, and nothing twice."""
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        return
+    from vllm.model_executor.kernels import linear
+    from vllm.platforms import PlatformEnum
+
+    # vLLM's `register_linear_kernel` appends, which would leave upstream's kernel before ours.
+    four_bit = _four_bit_kernel(settings.four_bit())
+    if four_bit is not None:
+        _put_first(linear._POSSIBLE_KERNELS[PlatformEnum.CPU], four_bit)  # noqa: SLF001
+        _allow_float32()
+    if settings.int8() == "exact":
+        from quantswarm.engines.vllm_cpu.eight_bit import QuantswarmInt8LinearKernel
+
+        int8 = linear._POSSIBLE_INT8_KERNELS[PlatformEnum.CPU]  # noqa: SLF001
+        _put_first(int8, QuantswarmInt8LinearKernel)
+
+
+def _four_bit_kernel(choice: str) -> type | None:
+    from quantswarm.engines.vllm_cpu import four_bit
+
+    kernel: type | None = {
+        "w4a16": four_bit.QuantswarmW4A16LinearKernel,
+        "w4a8": four_bit.QuantswarmW4A8LinearKernel,
+        "torch": four_bit.QuantswarmTorchInt4LinearKernel,
+    }.get(choice)
+    return kernel
+
+
+def _allow_float32() -> None:
+    """GPTQ and AWQ with float32 activations: upstream refuses them because its kernels cannot.
+
+    Where the processor has AVX2 only, everything beside the 4-bit layers is faster in float32.
+    """
+    import torch
+    from vllm.model_executor.layers.quantization.auto_awq import AutoAWQConfig
+    from vllm.model_executor.layers.quantization.auto_gptq import AutoGPTQConfig
+
+    every = [torch.bfloat16, torch.float16, torch.float32]
+    for config in (AutoAWQConfig, AutoGPTQConfig):
+        config.get_supported_act_dtypes = classmethod(lambda _: every)
+
+
+def _put_first(kernels: list[Any], kernel: type) -> None:
+    if kernel not in kernels:
+        kernels.insert(0, kernel)
