@@ -112,7 +112,7 @@ def _round_before_writing(use: Operators) -> None:
 
 
 def _serve_it_all(use: Operators) -> None:
-    """The cache's type is hidden from upstream's schedule, which would refuse it and is not used."""
+    """Upstream's schedule, which is not used, would refuse the cache's type: it is hidden."""
     impl, builder = cpu_attn.CPUAttentionBackendImpl, cpu_attn.CPUAttentionMetadataBuilder
     upstream_isa = cpu_attn._get_attn_isa  # noqa: SLF001
     upstream_init, upstream_update = builder.__init__, impl.do_kv_cache_update
@@ -169,7 +169,7 @@ def _reading(impl: Any, layer: Any, step: Any) -> Reading:
 
 
 def _refuse_unknown(impl: Any, step: Any, rest: Any, named: Any) -> None:
-    """Kinds of attention that our kernels do not compute; a wrong answer would look like a right one."""
+    """Attention that our kernels do not compute; a wrong answer would look like a right one."""
     unknown = {
         "ALiBi": impl.alibi_slopes is not None,
         "attention that is not causal": not step.causal or step.dynamic_causal is not None,

@@ -180,7 +180,9 @@ def fp8_kv_round(x: torch.Tensor, scale: float) -> torch.Tensor:
     return y
 
 
-def fp8_kv_attend(query: torch.Tensor, cache: torch.Tensor, out: torch.Tensor, how: Reading) -> None:
+def fp8_kv_attend(
+    query: torch.Tensor, cache: torch.Tensor, out: torch.Tensor, how: Reading
+) -> None:
     """As `fp8_kv_torch.attend`."""
     import torch
 

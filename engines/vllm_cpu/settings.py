@@ -8,8 +8,8 @@
 | `QUANTSWARM_CPU_ISA` | `avx2` `avx512` `amx`: no more than | what there is |
 
 `auto` for 4 bits is `w4a16`, or PyTorch's operator (`torch`) where no library was compiled; for
-INT8 it is upstream's kernel where the processor has VNNI, and ours (`exact`) where it has none; for an FP8 key-value cache it is
-ours (`rounded`).
+INT8 it is upstream's kernel where the processor has VNNI, and ours (`exact`) where it has none; an
+FP8 key-value cache is rounded.
 """
 
 from __future__ import annotations

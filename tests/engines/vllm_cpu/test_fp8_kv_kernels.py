@@ -109,13 +109,9 @@ def expected(case, *, scale, key_scale, value_scale, window, softcap, sinks):
 
 
 def attended(how, case, **kind):
-    how.write(
-        case.key, case.value, case.cache, case.slots, kind["key_scale"], kind["value_scale"]
-    )
+    how.write(case.key, case.value, case.cache, case.slots, kind["key_scale"], kind["value_scale"])
     out = torch.full_like(case.query, float("nan"))
-    reading = Reading(
-        query_start=case.query_start, lengths=case.lengths, table=case.table, **kind
-    )
+    reading = Reading(query_start=case.query_start, lengths=case.lengths, table=case.table, **kind)
     how.attend(case.query, case.cache, out, reading)
     return out
 
@@ -154,9 +150,7 @@ def test_attention_is_that_over_the_rounded_cache(how, dtype, lengths, queries):
     ids=str,
 )
 def test_kinds_of_attention(how, kind):
-    case = made(
-        torch.float32, lengths=[90, 33], queries=[50, 1], heads=4, kv_heads=2, size=32
-    )
+    case = made(torch.float32, lengths=[90, 33], queries=[50, 1], heads=4, kv_heads=2, size=32)
     wanted = PLAIN | kind
     error = (attended(how, case, **wanted).double() - expected(case, **wanted)).abs().max()
     assert error < 5e-6
@@ -168,9 +162,7 @@ def test_kinds_of_attention(how, kind):
     group=st.integers(1, 9),
     size=st.sampled_from([32, 64, 80, 128]),
     block=st.sampled_from([32, 64, 128]),
-    requests=st.lists(
-        st.tuples(st.integers(1, 90), st.integers(1, 90)), min_size=1, max_size=3
-    ),
+    requests=st.lists(st.tuples(st.integers(1, 90), st.integers(1, 90)), min_size=1, max_size=3),
     seed=st.integers(0, 1000),
 )
 def test_any_shape(how, kv_heads, group, size, block, requests, seed):
@@ -216,10 +208,6 @@ def test_what_would_be_read_out_of_bounds_is_refused(library):
     kernels.load(library)
     case = made(torch.float32, lengths=[9], queries=[1], heads=2, kv_heads=2, size=32)
     with pytest.raises(RuntimeError, match="head_size"):
-        kernels.fp8_kv_write(
-            case.key[..., :16], case.value, case.cache, case.slots, 1.0, 1.0
-        )
+        kernels.fp8_kv_write(case.key[..., :16], case.value, case.cache, case.slots, 1.0, 1.0)
     with pytest.raises(RuntimeError, match="bytes"):
-        kernels.fp8_kv_write(
-            case.key, case.value, case.cache.float(), case.slots, 1.0, 1.0
-        )
+        kernels.fp8_kv_write(case.key, case.value, case.cache.float(), case.slots, 1.0, 1.0)
