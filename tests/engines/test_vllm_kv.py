@@ -43,7 +43,7 @@ def artefact(tmp_path):
         weights_bytes=0,
         sha256="",
         tokenizer=None,
-        context_tokens=None,
+        context_tokens=32768,
         random_weights=False,
     )
 

@@ -93,7 +93,7 @@ def test_a_cell_without_a_manifest_is_known_by_its_folder(
 def test_what_served_a_cell_reaches_the_summary(tmp_path: Path) -> None:
     """And a run made before it was recorded has None."""
     run_dir = write_run(tmp_path / "run")
-    told = {"kernel": "k", "kv_cache_dtype": "fp8_e4m3", "kv_cache_tokens": 262144}
+    told: dict[str, Any] = {"kernel": "k", "kv_cache_dtype": "fp8_e4m3", "kv_cache_tokens": 262144}
     write_cell(run_dir, "vllm", "fp8-kv", Load(), **told)
     write_cell(run_dir, "vllm", "fp32", Load())
     new, old = sorted(summarise(run_dir)["cells"], key=lambda cell: cell["kernel"] is None)

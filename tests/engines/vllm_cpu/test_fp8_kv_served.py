@@ -1,6 +1,11 @@
 """A served model with an FP8 cache against transformers, whose cache is rounded by other code.
 
 One server a case, eager. Log-probabilities of the prompts' own tokens, float32 throughout.
+
+Rounding is not continuous: where a key lies between two codes, float32's last bit decides, every later
+token sees another key, and comes to lie elsewhere itself. The reference, disturbed by 1e-7 before it
+rounds, differs from itself by 0 to 1e-5 in short prompts and by 4e-3 in one of 700 tokens. So short
+prompts hold the bound, by their median, and the long one is told apart from other caches.
 """
 
 from __future__ import annotations
@@ -24,8 +29,8 @@ pytestmark = pytest.mark.engines
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 pytest.importorskip("vllm", reason="vLLM is not installed")
 
-TEXTS = (700, 260, 33)
-"""Lengths of the prompts in tokens: more than one chunk, more than one block, hardly a block."""
+SHORT, SHORTS, LONG = 40, 8, 700
+"""Tokens of a short prompt, how many there are, and tokens of the long one: more than one chunk."""
 BUDGET = 512
 """Tokens of a step: the longest prompt is computed in chunks."""
 
@@ -36,9 +41,13 @@ def artefact():
 
 
 @pytest.fixture(scope="module")
-def prompts():
-    torch.manual_seed(0)
-    return [torch.randint(4, 2048, (length,)).tolist() for length in TEXTS]
+def prompts(artefact):
+    from tokenizers import Tokenizer
+
+    text = (artefact.path / "held_out.txt").read_text(encoding="utf-8")
+    ids = Tokenizer.from_file(str(artefact.path / "tokenizer.json")).encode(text).ids
+    starts = range(1000, 1000 + SHORTS * 300, 300)
+    return [ids[:LONG], *(ids[start : start + SHORT] for start in starts)]
 
 
 @contextmanager
@@ -70,7 +79,7 @@ def reference(artefact, prompt, narrow):
     """From transformers, with `narrow` of every key (after its rotation) and value."""
     from transformers import AutoModelForCausalLM, DynamicCache
 
-    class Narrowed(DynamicCache):
+    class Narrowed(DynamicCache):  # type: ignore[misc]  # transformers has no types
         def update(self, key_states, value_states, *rest, **named):
             return super().update(narrow(key_states), narrow(value_states), *rest, **named)
 
@@ -93,8 +102,14 @@ def toward_zero(x):
     return torch.trunc(x / step) * step
 
 
-def error(found, wanted):
-    return float((torch.cat(found) - torch.cat(wanted)).abs().mean())
+def long_error(found, wanted):
+    return float((found[0] - wanted[0]).abs().mean())
+
+
+def short_error(found, wanted):
+    """The median prompt's mean."""
+    means = [(f - w).abs().mean() for f, w in zip(found[1:], wanted[1:], strict=True)]
+    return float(torch.stack(means).median())
 
 
 def has_avx512():
@@ -109,7 +124,8 @@ def rounded(artefact, prompts):
 def test_the_cache_costs_something(artefact, prompts, rounded):
     """Else agreement would show nothing."""
     exact = [reference(artefact, prompt, lambda x: x) for prompt in prompts]
-    assert error(exact, rounded) > 5e-3
+    assert short_error(exact, rounded) > 1e-2
+    assert long_error(exact, rounded) > 3e-2
 
 
 @pytest.mark.parametrize("isa", ["avx2", "avx512"])
@@ -125,8 +141,9 @@ def test_it_is_exact(artefact, prompts, rounded, tmp_path, isa, prefix_cache):
         found = [logprobs(server, prompt) for prompt in prompts]
         again = [logprobs(server, prompt) for prompt in prompts]
     told = engine_named("vllm").served_with(log.read_text())
-    assert error(found, rounded) < 5e-4
-    assert error(again, rounded) < 5e-4
+    for answers in (found, again):
+        assert short_error(answers, rounded) < 5e-4
+        assert long_error(answers, rounded) < 1e-2
     kernel = {"avx2": "quantswarm:fp8_kv.avx2", "avx512": "quantswarm:fp8_kv.round+cpu_attn"}
     assert told["kernel"] == kernel[isa]
     assert told["kv_cache_dtype"] == "fp8_e4m3"
@@ -140,5 +157,5 @@ def test_upstream_truncates(artefact, prompts, rounded, tmp_path):
     with serving(artefact, tmp_path / "log", kv_cache_dtype="fp8-upstream") as server:
         found = [logprobs(server, prompt) for prompt in prompts]
     truncated = [reference(artefact, prompt, toward_zero) for prompt in prompts]
-    assert error(found, truncated) < 5e-4
-    assert error(found, rounded) > 5e-3
+    assert short_error(found, truncated) < 5e-4
+    assert short_error(found, rounded) > 1e-2
