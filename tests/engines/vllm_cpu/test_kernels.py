@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -163,10 +164,20 @@ def test_the_operators_are_described_as_they_behave(runs_here):
     torch.library.opcheck(torch.ops.quantswarm_cpu.linear4.default, arguments)
 
 
-def test_one_openmp_runtime_in_the_process(runs_here):
-    """A second one would have its own threads, bound to nothing, on the same cores."""
-    mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
-    assert len({Path(name).resolve() for name in mapped if "omp" in Path(name).name}) == 1
+OPENMP = """
+import pathlib, sys, torch
+torch.ops.load_library(sys.argv[1])
+mapped = {pathlib.Path(line.split()[-1]) for line in open("/proc/self/maps")}
+print(*{path for path in mapped if path.name.startswith(("libgomp", "libiomp", "libomp"))})
+"""
+
+
+def test_it_computes_on_the_threads_of_pytorch(library):
+    """A second OpenMP runtime would have its own threads, bound to nothing, on the same cores."""
+    argv = [sys.executable, "-I", "-c", OPENMP, str(library)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
+    assert len(done.stdout.split()) == 1
+    assert "/torch/lib/" in done.stdout
 
 
 def test_a_cap_on_instruction_sets_holds(runs_here, monkeypatch):

@@ -94,8 +94,11 @@ def test_a_layer_serves_the_product_of_its_checkpoint(kind, across, asymmetric, 
         group_size=group,
         zero_points=asymmetric,
     )
-    layer = layer_of(*made, across)
-    kernel = getattr(four_bit, f"Quantswarm{kind}LinearKernel")(config, "qweight", "scales", "qzeros")
+    q, scale, zero = made
+    layer = layer_of(q, scale, zero, across)
+    kernel = getattr(four_bit, f"Quantswarm{kind}LinearKernel")(
+        config, "qweight", "scales", "qzeros"
+    )
     kernel.process_weights_after_loading(layer)
     x = torch.randn(20, inputs).to(dtype)
     y = kernel.apply_weights(layer, x)
