@@ -48,7 +48,7 @@ def measure(subject: Subject, plan: SwarmPlan, on_progress: OnProgress) -> str:
             "status": status,
             "reason": reason,
             **watch.facts(),
-            "kernels": _kernels(subject),
+            **_told_by_log(subject),
             "ended_early": result.ended_early,
             "window": asdict(result.window),
             "harness": dict(result.harness),
@@ -123,11 +123,13 @@ def _classes(result: SwarmResult) -> str:
     return ", ".join(f"{count} {outcome}" for outcome, count in ordered) or "none was sent"
 
 
-def _kernels(subject: Subject) -> list[str]:
+def _told_by_log(subject: Subject) -> dict[str, Any]:
+    """What the server's log says of its kernels and its cache."""
     if subject.server is None:
-        return []
+        return {"kernels": []}
     log = subject.server.log.read_text(encoding="utf-8", errors="replace")
-    return list(engine_named(subject.engine).kernels(log))
+    engine = engine_named(subject.engine)
+    return {"kernels": list(engine.kernels(log)), **engine.served_with(log)}
 
 
 def _keep_log(subject: Subject, folder: Path) -> None:

@@ -47,6 +47,19 @@ CAUSES = (
         advice="a smaller --context, or more room: --option kv_cache_gib=N",
     ),
     Cause(
+        pattern=r"on kv cache\s+allocation is less than requested memory for kv",
+        name="the machine has no room for the key-value cache",
+        advice="less of it: --option kv_cache_gib=N, fewer users or a smaller --context; "
+        "--quant fp8-kv needs half of bfloat16's",
+        error=NoSpace,
+    ),
+    Cause(
+        pattern=r"FP8 KV cache on CPU requires x86 with AVX-512 or AMX",
+        name="vLLM's own FP8 key-value cache needs AVX-512 or AMX",
+        advice="--quant fp8-kv, which our kernels serve on any x86 CPU; if that was asked for, "
+        "the plugin was not loaded: run set-up again (make setup)",
+    ),
+    Cause(
         pattern=r"invalid magic characters|gguf_init_from_(?:file|reader).*(?:failed|invalid)"
         r"|tensor '.*' data is not within the file bounds"
         r"|failed to read (?:magic|key-value|tensor)",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from quantswarm.models.errors import UnknownName, UserMistake
 
-FACTS = ("process_cores", "kv_elements_per_token")
+FACTS = ("process_cores", "kv_elements_per_token", "cpu_isa", "memory_bytes")
 """Entries that `prepare` adds for every engine; not for users."""
 
 

@@ -108,6 +108,7 @@ def prepare(
     reasons["slots"] = (
         f"one slot for each of {users} users at once" if options.users else "the default"
     )
+    own = _own_options(engine, recipe, options, reasons)
     spec = ServeSpec(
         host=options.host,
         port=options.port or free_port(options.host),
@@ -121,7 +122,7 @@ def prepare(
         eager=options.eager,
         api_key_file=options.api_key_file,
         log_requests=options.log_requests,
-        options={**_facts(artefact, placed), **_own_options(engine, options, reasons)},
+        options={**_facts(artefact, placed, machine), **own},
         reasons=reasons,
     )
     warnings += _told(engine, machine, recipe, spec)
@@ -209,19 +210,24 @@ def _context(options: ServeOptions, artefact: Artefact | None, reasons: dict[str
     return wanted
 
 
-def _own_options(engine: Engine, options: ServeOptions, reasons: dict[str, str]) -> dict[str, str]:
-    """The user's, and the prefix cache where the load wants it, the engine has it and nobody set
-    it."""
-    given = dict(options.engine_options)
+def _own_options(
+    engine: Engine, recipe: Recipe | None, options: ServeOptions, reasons: dict[str, str]
+) -> dict[str, str]:
+    """The recipe's, the user's over them, and the prefix cache where the load wants it, the engine
+    has it and nobody set it."""
+    recipes_own = recipe.serve_options.get(engine.name, {}) if recipe else {}
+    given = {**recipes_own, **options.engine_options}
     if options.prefix_cache and PREFIX_CACHE in engine.options and PREFIX_CACHE not in given:
         given[PREFIX_CACHE] = "on"
         reasons[PREFIX_CACHE] = "on: the prompts of this load share their beginnings on purpose"
     return given
 
 
-def _facts(artefact: Artefact | None, placed: Placement) -> dict[str, str]:
+def _facts(artefact: Artefact | None, placed: Placement, host: Host) -> dict[str, str]:
     """What engines may want to know and cannot look up, `command` being pure."""
-    facts = {"process_cores": _joined(placed.process_cores)}
+    facts = {"process_cores": _joined(placed.process_cores), "cpu_isa": ",".join(host.isa)}
+    if host.memory_bytes is not None:
+        facts["memory_bytes"] = str(host.memory_bytes)
     elements = _kv_elements(artefact.path / "config.json") if artefact else None
     if elements is not None:
         facts["kv_elements_per_token"] = str(elements)

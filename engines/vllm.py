@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-import math
 import re
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from quantswarm.engines import hardware, options
+from quantswarm.engines import hardware, options, vllm_isa, vllm_kv
 from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
 from quantswarm.engines.process import FROM_FILE, mapped_in
 from quantswarm.models.artefact import Artefact
@@ -17,13 +16,15 @@ from quantswarm.models.artefact import Artefact
 if TYPE_CHECKING:
     from quantswarm.engines.hardware import Host
 
-GIB = 1024**3
 OPTIONS = {
     "prefix_cache": "on|off: keep the cache of prompts for later requests (off: measured work)",
     "kv_cache_gib": "room for the key-value cache on the CPU, in GiB",
+    vllm_kv.OPTION: "auto|fp8|fp8-upstream: type of the key-value cache (auto: the model's)",
+    vllm_isa.OPTION: "avx2: leave AVX-512 and AMX unused, as a processor without them would",
     "gpu_memory_utilization": "share of the GPU's memory that vLLM takes, 0 to 1",
 }
 KERNEL_LINES = (
+    r"Using (quantswarm:\S+)",
     r"Using (\S+) for (?:\S+ )*(?:linear|GEMM|kernel)",
     r"Using (\S+) (?:attention )?backend",
     r"Using (AttentionBackendEnum\.\S+|\S*ATTN\S*)",
@@ -116,6 +117,9 @@ class Vllm(Engine):
         )
         env = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
         reasons["HF_HUB_OFFLINE"] = "the weights are local"
+        cache_flags, cache_env = vllm_kv.flags(given, spec, reasons)
+        argv += cache_flags
+        env |= cache_env
         if spec.api_key_file is not None:
             env["VLLM_API_KEY"] = f"{FROM_FILE}{spec.api_key_file}"
         if spec.device == "cuda":
@@ -123,6 +127,7 @@ class Vllm(Engine):
             argv += ["--gpu-memory-utilization", f"{share:g}"]
         else:
             env |= _cpu_environment(spec, flags, given, reasons)
+            env |= vllm_isa.environment(given, reasons)
         return Command(argv=tuple(argv), env=env, reasons=reasons)
 
     def pinned_fields(self, output_tokens: int) -> Mapping[str, Any]:
@@ -137,6 +142,11 @@ class Vllm(Engine):
         """Backends and linear kernels that vLLM names, then its library of operators."""
         found = [match for line in KERNEL_LINES for match in re.findall(line, log)]
         return tuple(dict.fromkeys([*(name.rstrip(".,") for name in found), *mapped_in(log)]))
+
+    def served_with(self, log: str) -> Mapping[str, Any]:
+        """The kernels that a quantization chose, and the cache that vLLM made."""
+        chosen = [name for name in self.kernels(log) if re.match(r"quantswarm:|\w+Kernel$", name)]
+        return {"kernel": " ".join(chosen) or None, **vllm_kv.facts(log)}
 
     def warnings(
         self, host: Host, quant: str | None, spec: ServeSpec
@@ -175,10 +185,7 @@ def _obstacle(device: str) -> tuple[str, str]:
 def _cpu_environment(
     spec: ServeSpec, flags: tuple[str, ...], given: Mapping[str, str], reasons: dict[str, str]
 ) -> dict[str, str]:
-    wanted = options.number(given, "kv_cache_gib")
-    if wanted is None:
-        wanted, reasons["kv_cache_gib"] = _kv_gib(spec, flags, given)
-    env = {"VLLM_CPU_KVCACHE_SPACE": f"{wanted:g}"}
+    env = {"VLLM_CPU_KVCACHE_SPACE": str(vllm_kv.room_gib(spec, flags, given, reasons))}
     if spec.cores and spec.threads <= len(spec.cores):
         bound = ",".join(map(str, spec.cores[: spec.threads]))
         reasons["VLLM_CPU_OMP_THREADS_BIND"] = f"the worker computes on core {bound} alone"
@@ -187,17 +194,6 @@ def _cpu_environment(
         env["OMP_NUM_THREADS"] = str(spec.threads)
         reasons["VLLM_CPU_OMP_THREADS_BIND"] = "more threads than cores of their own: not bound"
     return {**env, "VLLM_CPU_OMP_THREADS_BIND": bound}
-
-
-def _kv_gib(spec: ServeSpec, flags: tuple[str, ...], given: Mapping[str, str]) -> tuple[int, str]:
-    """Whole GiB that hold every slot's full context, where the model's shape is known."""
-    elements = given.get("kv_elements_per_token")
-    if elements is None:
-        return 1, "1 GiB: the model's shape is not known yet"
-    width = 4 if "float32" in flags or "float" in flags else 2
-    need = int(elements) * width * spec.slots * spec.context_tokens
-    gib = max(1, math.ceil(need / GIB))
-    return gib, f"{spec.slots} slots of {spec.context_tokens} tokens need {need / GIB:.2f} GiB"
 
 
 def _emulated(quant: str | None, isa: tuple[str, ...]) -> tuple[str, str, str] | None:

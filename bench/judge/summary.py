@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,9 @@ from quantswarm.bench.judge.manifest import Manifest, read_manifest, read_object
 from quantswarm.bench.judge.percentile import Distribution
 from quantswarm.bench.saturation.outcome import judged_again
 from quantswarm.models.errors import BadFile
+from quantswarm.models.recipes import recipes
 
 SCHEMA = 1
-_CELL = re.compile(
-    r"(?P<engine>.+)-(?P<quant>[^-]+)-(?P<load>u\d+|r[\d.]+|trace)(-round(?P<round>\d+))?"
-)
 _FACTS = (
     "variant",
     "label",
@@ -42,6 +41,9 @@ _FACTS = (
     "versions",
     "placement",
     "kernels",
+    "kernel",
+    "kv_cache_dtype",
+    "kv_cache_tokens",
     "artefact_sha256",
     "harness",
     "telemetry",
@@ -181,9 +183,19 @@ def _invalid(name: str, manifest: Manifest, error: BadFile) -> CellResult:
     return unmeasured(name, manifest, status="invalid", reason=reason)
 
 
+@cache
+def _cell_name() -> re.Pattern[str]:
+    """Known quantizations are tried first: some have a hyphen in their name, as some engines do."""
+    known = "|".join(re.escape(name) for name in sorted(recipes(), key=len, reverse=True))
+    return re.compile(
+        rf"(?P<engine>.+?)-(?P<quant>{known}|[^-]+)-(?P<load>u\d+|r[\d.]+|trace)"
+        r"(-round(?P<round>\d+))?"
+    )
+
+
 def _from_name(name: str, model: str) -> Manifest | None:
     """What "engine-quant-uN" and its like tell; None for a folder that is no cell's."""
-    match = _CELL.fullmatch(name)
+    match = _cell_name().fullmatch(name)
     if match is None:
         return None
     load, number = match["load"], match["round"]

@@ -45,6 +45,7 @@ def details(cell: Mapping[str, Any]) -> Pairs:
         ("environment", _flat(cell.get("env"))),
         ("why so", _flat(cell.get("reasons"))),
         ("kernels", ", ".join(cell.get("kernels") or []) or numerals.NA),
+        ("key-value cache", _cache(cell)),
         ("versions", _flat(cell.get("versions"))),
         ("weights sha256", str(cell.get("artefact_sha256") or numerals.NA)),
         ("validity gates", gates.line(cell)),
@@ -73,6 +74,13 @@ def latency_rows(cell: Mapping[str, Any]) -> list[list[str]]:
 
 
 LATENCY_HEAD = ("ms", "n", "mean", "p50", "p90", "p95", "p99", "p99.9", "max")
+
+
+def _cache(cell: Mapping[str, Any]) -> str:
+    dtype, tokens = cell.get("kv_cache_dtype"), cell.get("kv_cache_tokens")
+    if dtype is None and tokens is None:
+        return numerals.NA
+    return f"{dtype or numerals.NA}, room for {numerals.whole(tokens)} tokens"
 
 
 def _counted(cell: Mapping[str, Any]) -> bool:

@@ -35,6 +35,8 @@ FILE_FLAGS: Mapping[str, Sequence[str]] = {
     "amx.cpp": (*_AVX512, "-mamx-tile", "-mamx-bf16"),
     "dispatch.cpp": (),  # runs on any processor: it is what looks which one this is
     "operators.cpp": (),
+    "fp8_kv_avx2.cpp": _AVX2,
+    "fp8_kv_operators.cpp": (),
 }
 FLAGS = (
     *("-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-fopenmp"),
@@ -120,7 +122,7 @@ def _compile(program: str, torch: Path, folder: Path) -> None:
 
     def one(name: str) -> str:
         built = folder / f"{name}.o"
-        extra = headers if name == "operators.cpp" else ()
+        extra = headers if name.endswith("operators.cpp") else ()
         _run(
             (
                 program,

@@ -18,6 +18,8 @@ from quantswarm.models.errors import NotAvailable, UnknownName
 if TYPE_CHECKING:
     import torch
 
+    from quantswarm.engines.vllm_cpu.fp8_kv_torch import Reading
+
 MODES = ("w4a16", "w4a8")
 """w4a16 keeps 16 bits of each activation; w4a8 rounds them to 8 bits, 32 sharing a scale."""
 
@@ -153,3 +155,38 @@ def _fake4(x: Any, q: Any, *rest: Any) -> Any:
 
 def _fake8(x: Any, *rest: Any) -> Any:
     return x.new_empty((x.shape[0], rest[4]))
+
+
+def fp8_kv_write(
+    key: torch.Tensor,
+    value: torch.Tensor,
+    cache: torch.Tensor,
+    slots: torch.Tensor,
+    key_scale: float,
+    value_scale: float,
+) -> None:
+    """As `fp8_kv_torch.write`."""
+    import torch
+
+    op = torch.ops.quantswarm_cpu.fp8_kv_write.default
+    op(key, value, cache, slots, key_scale, value_scale)
+
+
+def fp8_kv_round(x: torch.Tensor, scale: float) -> torch.Tensor:
+    """As `fp8_kv_torch.rounded`."""
+    import torch
+
+    y: torch.Tensor = torch.ops.quantswarm_cpu.fp8_kv_round.default(x.contiguous(), scale)
+    return y
+
+
+def fp8_kv_attend(
+    query: torch.Tensor, cache: torch.Tensor, out: torch.Tensor, how: Reading
+) -> None:
+    """As `fp8_kv_torch.attend`."""
+    import torch
+
+    torch.ops.quantswarm_cpu.fp8_kv_attend.default(
+        *(query, cache, out, how.query_start, how.lengths, how.table),
+        *(how.scale * how.key_scale, how.value_scale, how.softcap, how.window, how.sinks),
+    )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from quantswarm.engines.vllm_cpu import settings
+from quantswarm.engines.vllm_cpu import build, settings
+from quantswarm.models.store import home
 
 
 def register() -> None:
@@ -30,6 +31,10 @@ def register() -> None:
 
         int8 = linear._POSSIBLE_INT8_KERNELS[PlatformEnum.CPU]  # noqa: SLF001
         _put_first(int8, QuantswarmInt8LinearKernel)
+    if settings.fp8_kv() == "rounded":
+        from quantswarm.engines.vllm_cpu import fp8_kv
+
+        fp8_kv.install(build.find(home()))
 
 
 def _four_bit_kernel(choice: str) -> type | None:

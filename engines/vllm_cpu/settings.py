@@ -4,10 +4,12 @@
 |---|---|---|
 | `QUANTSWARM_VLLM_4BIT` | `auto` `w4a16` `w4a8` `torch` `upstream` | `auto` |
 | `QUANTSWARM_VLLM_INT8` | `auto` `exact` `upstream` | `auto` |
+| `QUANTSWARM_VLLM_FP8_KV` | `auto` `rounded` `upstream` | `auto` |
 | `QUANTSWARM_CPU_ISA` | `avx2` `avx512` `amx`: no more than | what there is |
 
 `auto` for 4 bits is `w4a16`, or PyTorch's operator (`torch`) where no library was compiled; for
-INT8 it is upstream's kernel where the processor has VNNI, and ours (`exact`) where it has none.
+INT8 it is upstream's kernel where the processor has VNNI, and ours (`exact`) where it has none; an
+FP8 key-value cache is rounded.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from quantswarm.models.store import home
 FOUR_BIT = "QUANTSWARM_VLLM_4BIT"
 INT8 = "QUANTSWARM_VLLM_INT8"
 FOUR_BIT_CHOICES = ("auto", "w4a16", "w4a8", "torch", "upstream")
+FP8_KV = "QUANTSWARM_VLLM_FP8_KV"
 INT8_CHOICES = ("auto", "exact", "upstream")
+FP8_KV_CHOICES = ("auto", "rounded", "upstream")
 
 
 def four_bit() -> str:
@@ -42,6 +46,12 @@ def int8() -> str:
     if found is None:
         return "upstream"
     return "exact" if kernels.choose8(kernels.load(found)) == "int8.avx2" else "upstream"
+
+
+def fp8_kv() -> str:
+    """Who writes an FP8 key-value cache: rounded or upstream."""
+    asked = _asked(FP8_KV, FP8_KV_CHOICES)
+    return "rounded" if asked == "auto" else asked
 
 
 def library() -> Path:

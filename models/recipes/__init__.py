@@ -20,9 +20,10 @@ class Recipe:
 
     `build(model, workdir)` writes into `workdir` and returns the file or folder to serve; it may
     return a path outside `workdir` (the model's own folder) when nothing has to be made. The store
-    seals what it returns. `serve_flags` maps an engine's name to extra arguments. `requires` names
-    what `build` needs beyond Python packages (`llama-quantize`, say). `variant` tells what the user
-    may change about the weights: other settings are another artefact. `devices` can serve them.
+    seals what it returns. `serve_flags` maps an engine's name to extra arguments, `serve_options`
+    to engine options (`--option`), over which the user's own prevail. `requires` names what
+    `build` needs beyond Python packages (`llama-quantize`, say). `variant` tells what the user may
+    change about the weights: other settings are another artefact. `devices` can serve them.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Recipe:
     summary: str
     build: Callable[[ModelSource, Path], Path]
     serve_flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    serve_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
     variant: Callable[[], Mapping[str, Any]] | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")

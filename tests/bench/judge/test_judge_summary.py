@@ -71,6 +71,36 @@ def test_a_run_without_run_json_can_still_be_judged(tmp_path: Path) -> None:
     assert summary["host"]["cores"] == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("name", "engine", "quant"),
+    [
+        ("vllm-fp8-kv-u8", "vllm", "fp8-kv"),
+        ("vllm-fp8-kv-upstream-r2.5-round1", "vllm", "fp8-kv-upstream"),
+        ("llamacpp-python-q4_0-u1", "llamacpp-python", "q4_0"),
+        ("mine-unheard_of-trace", "mine", "unheard_of"),
+    ],
+)
+def test_a_cell_without_a_manifest_is_known_by_its_folder(
+    tmp_path: Path, name: str, engine: str, quant: str
+) -> None:
+    run_dir = write_run(tmp_path / "run")
+    write_cell(run_dir, "vllm", "fp32", Load())
+    (run_dir / "cells" / name).mkdir()
+    lost = next(cell for cell in summarise(run_dir)["cells"] if cell["cell"] == name)
+    assert (lost["engine"], lost["quant"], lost["status"]) == (engine, quant, "invalid")
+
+
+def test_what_served_a_cell_reaches_the_summary(tmp_path: Path) -> None:
+    """And a run made before it was recorded has None."""
+    run_dir = write_run(tmp_path / "run")
+    told: dict[str, Any] = {"kernel": "k", "kv_cache_dtype": "fp8_e4m3", "kv_cache_tokens": 262144}
+    write_cell(run_dir, "vllm", "fp8-kv", Load(), **told)
+    write_cell(run_dir, "vllm", "fp32", Load())
+    new, old = sorted(summarise(run_dir)["cells"], key=lambda cell: cell["kernel"] is None)
+    assert {key: new[key] for key in told} == told
+    assert {key: old[key] for key in told} == dict.fromkeys(told)
+
+
 def _cell(quant: str, speed: float | None, **changed: Any) -> dict[str, Any]:
     return {
         "cell": f"e-{quant}",
