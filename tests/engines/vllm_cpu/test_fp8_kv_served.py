@@ -2,10 +2,11 @@
 
 One server a case, eager. Log-probabilities of the prompts' own tokens, float32 throughout.
 
-Rounding is not continuous: where a key lies between two codes, float32's last bit decides, and every
-later token sees another key, and another one lies elsewhere. The reference, disturbed by 1e-7 before
-it rounds, differs from itself by 0 to 1e-5 in short prompts and by 4e-3 in one of 700 tokens. So
-short prompts hold the bound, by their median, and the long one is told apart from other caches.
+Rounding is not continuous: where a key lies between two codes, float32's last bit decides, and
+every later token sees another key, and another one lies elsewhere. The reference, disturbed by
+1e-7 before it rounds, differs from itself by 0 to 1e-5 in short prompts and by 4e-3 in one of 700
+tokens. So short prompts hold the bound, by their median, and the long one is told apart from
+other caches.
 """
 
 from __future__ import annotations
