@@ -66,7 +66,7 @@ class Checkpoint:
         if not self._is_quantized(name):
             return Matrix(values=self.vector(f"{name}.weight"), bias=bias)
         values = self._dequantized(name)
-        return Matrix(values=values, bias=bias, inputs=self._inputs(name))
+        return Matrix(values=values, bias=bias, inputs=self._inputs(), quantized=True)
 
     def _is_quantized(self, name: str) -> bool:
         if any(f"{name}.{mark}" in self._entries for mark in _MARKS):
@@ -105,7 +105,7 @@ class Checkpoint:
             stored_less_one=not second,
         )
 
-    def _inputs(self, name: str) -> Rounding:
+    def _inputs(self) -> Rounding:
         """How the scheme rounds what a quantized matrix is multiplied with."""
         told = self._group().get("input_activations") if self._scheme.get("config_groups") else None
         if not told:

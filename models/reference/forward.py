@@ -6,9 +6,9 @@ largest thing in memory is one layer (or the head), however large the model is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class Matrix:
     values: Floats
     bias: Floats | None = None
     inputs: Rounding = as_is
+    quantized: bool = False
 
 
 class Weights(Protocol):
@@ -53,7 +54,7 @@ class Numerics:
     """Where and how to round. All left alone is float32 throughout.
 
     `keep` rounds weights and whatever passes from operator to operator, `keys` and `values` what
-    the cache holds. `inputs` replaces the rounding that quantized matrices declare for theirs.
+    the cache holds. `inputs` takes the place of what quantized matrices declare for theirs.
     """
 
     keep: Rounding = as_is
@@ -62,35 +63,55 @@ class Numerics:
     inputs: Rounding | None = None
 
 
+Pick: TypeAlias = Callable[[int, Floats], Floats]
+"""What to keep of a sequence, by its number and its [tokens, vocabulary] log-probabilities."""
+
+
 def log_probabilities(
     weights: Weights, sequences: Sequence[Sequence[int]], numerics: Numerics | None = None
 ) -> list[Floats]:
     """For each sequence [tokens, vocabulary]: row i is about the token that follows token i."""
-    how = numerics or Numerics()
-    shape = weights.shape
-    angles = turns(shape, max(map(len, sequences)))
-    states = [how.keep(weights.embedding(ids)) for ids in sequences]
-    for number in range(shape.layers):
-        layer = _layer(weights, f"model.layers.{number}.", how)
-        states = [layer.passed(state, angles) for state in states]
-    norm = how.keep(weights.vector("model.norm.weight"))
-    head = _matrix(weights, "lm_head", how)
-    found = []
-    for state in states:
-        last = _normed(state, norm, shape.norm_epsilon, how)
-        found.append(_log_softmax(_product(last, head, how)))
+    return picked(weights, sequences, [numerics or Numerics()], lambda _, rows: rows)[0]
+
+
+def picked(
+    weights: Weights, sequences: Sequence[Sequence[int]], ways: Sequence[Numerics], pick: Pick
+) -> list[list[Floats]]:
+    """In each of several ways, what `pick` keeps of each sequence; weights are read once."""
+    lengths = tuple(map(len, sequences))
+    whole = [token for ids in sequences for token in ids]
+    angles = turns(weights.shape, np.concatenate([np.arange(length) for length in lengths]))
+    states = [how.keep(weights.embedding(whole)) for how in ways]
+    for number in range(weights.shape.layers):
+        parts = _parts(weights, f"model.layers.{number}.")
+        for way, how in enumerate(ways):
+            layer = _layer(parts, weights.shape, lengths, how)
+            states[way] = layer.passed(states[way], angles)
+    norm, head = weights.vector("model.norm.weight"), weights.matrix("lm_head")
+    epsilon = weights.shape.norm_epsilon
+    found: list[list[Floats]] = []
+    for how, state in zip(ways, states, strict=True):
+        last, matrix = _normed(state, how.keep(norm), epsilon, how), _kept(head, how)
+        logits = (_product(one, matrix, how) for one in _apart(last, lengths))
+        found.append([pick(at, _log_softmax(rows)) for at, rows in enumerate(logits)])
     return found
+
+
+def _apart(values: Floats, lengths: Sequence[int], axis: int = 0) -> list[Floats]:
+    """What was joined, a sequence at a time."""
+    return np.split(values, np.cumsum(lengths)[:-1], axis=axis)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layer:
     shape: Shape
+    lengths: tuple[int, ...]
     how: Numerics
     norms: tuple[Floats, Floats]
     matrices: Mapping[str, Matrix]
 
     def passed(self, state: Floats, angles: Turns) -> Floats:
-        """The layer's output for one sequence [tokens, width]."""
+        """The layer's output for all sequences, joined to [tokens, width]."""
         keep, epsilon = self.how.keep, self.shape.norm_epsilon
         inside = self._attention(_normed(state, self.norms[0], epsilon, self.how), angles)
         state = keep(state + inside)
@@ -101,8 +122,9 @@ class _Layer:
         query = how.keep(turned(self._heads("q_proj", inside, shape.heads), angles))
         key = how.keys(how.keep(turned(self._heads("k_proj", inside, shape.kv_heads), angles)))
         value = how.values(self._heads("v_proj", inside, shape.kv_heads))
-        mixed = how.keep(_attended(query, key, value))
-        flat = mixed.swapaxes(0, 1).reshape(len(inside), -1)
+        split = (_apart(one, self.lengths, axis=1) for one in (query, key, value))
+        mixed = np.concatenate([_attended(*one) for one in zip(*split, strict=True)], axis=1)
+        flat = how.keep(mixed).swapaxes(0, 1).reshape(len(inside), -1)
         return _product(flat, self.matrices["self_attn.o_proj"], how)
 
     def _heads(self, name: str, inside: Floats, heads: int) -> Floats:
@@ -124,19 +146,32 @@ _MATRICES = (
 _NORMS = ("input_layernorm.weight", "post_attention_layernorm.weight")
 
 
-def _layer(weights: Weights, prefix: str, how: Numerics) -> _Layer:
-    first, second = (how.keep(weights.vector(f"{prefix}{name}")) for name in _NORMS)
-    matrices = {name: _matrix(weights, f"{prefix}{name}", how) for name in _MATRICES}
-    return _Layer(shape=weights.shape, how=how, norms=(first, second), matrices=matrices)
+_Parts: TypeAlias = tuple[tuple[Floats, Floats], Mapping[str, Matrix]]
 
 
-def _matrix(weights: Weights, name: str, how: Numerics) -> Matrix:
-    found = weights.matrix(name)
-    inputs = found.inputs
-    if how.inputs is not None and inputs is not as_is:
+def _parts(weights: Weights, prefix: str) -> _Parts:
+    first, second = (weights.vector(f"{prefix}{name}") for name in _NORMS)
+    return (first, second), {name: weights.matrix(f"{prefix}{name}") for name in _MATRICES}
+
+
+def _layer(parts: _Parts, shape: Shape, lengths: tuple[int, ...], how: Numerics) -> _Layer:
+    (first, second), matrices = parts
+    return _Layer(
+        shape=shape,
+        lengths=lengths,
+        how=how,
+        norms=(how.keep(first), how.keep(second)),
+        matrices={name: _kept(matrix, how) for name, matrix in matrices.items()},
+    )
+
+
+def _kept(matrix: Matrix, how: Numerics) -> Matrix:
+    """The matrix as one way of computing has it."""
+    inputs = matrix.inputs
+    if how.inputs is not None and matrix.quantized:
         inputs = how.inputs
-    bias = None if found.bias is None else how.keep(found.bias)
-    return Matrix(values=how.keep(found.values), bias=bias, inputs=inputs)
+    bias = None if matrix.bias is None else how.keep(matrix.bias)
+    return replace(matrix, values=how.keep(matrix.values), bias=bias, inputs=inputs)
 
 
 def _product(inside: Floats, matrix: Matrix, how: Numerics) -> Floats:

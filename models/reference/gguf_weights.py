@@ -79,10 +79,12 @@ class GgufWeights:
         if name == "lm_head" and "output.weight" not in self._tensors:
             stem = "token_embd"
         bias = f"{stem}.bias"
+        kind = self._tensor(f"{stem}.weight").tensor_type.name
         return Matrix(
             values=self._whole(f"{stem}.weight"),
             bias=self._whole(bias) if bias in self._tensors else None,
-            inputs=inputs_of(self._tensor(f"{stem}.weight").tensor_type.name),
+            inputs=inputs_of(kind),
+            quantized=kind not in UNQUANTIZED,
         )
 
     def _whole(self, name: str) -> Floats:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantswarm.models.dequantize import Floats
+from quantswarm.models.dequantize import Floats, Stored
 from quantswarm.models.reference.shape import Llama3Rope, Shape
 
 
@@ -20,15 +20,15 @@ class Turns:
     pairs: bool
 
 
-def turns(shape: Shape, tokens: int) -> Turns:
-    """The table for positions 0 to `tokens` - 1, computed in float64."""
+def turns(shape: Shape, positions: Stored) -> Turns:
+    """For tokens at these positions, computed in float64."""
     steps = np.arange(0, shape.head_size, 2, dtype=np.float64) / shape.head_size
     frequencies = shape.rope_theta**-steps
     if shape.llama3 is not None:
         frequencies = np.array([_stretched(one, shape.llama3) for one in frequencies])
     if shape.rope_divisors is not None:
         frequencies /= np.array(shape.rope_divisors)
-    angles = np.outer(np.arange(tokens), frequencies)
+    angles = np.outer(positions, frequencies)
     return Turns(
         cosine=np.cos(angles).astype(np.float32),
         sine=np.sin(angles).astype(np.float32),
@@ -38,13 +38,12 @@ def turns(shape: Shape, tokens: int) -> Turns:
 
 def turned(values: Floats, by: Turns) -> Floats:
     """Turn [heads, tokens, head size]."""
-    tokens, half = values.shape[1], values.shape[2] // 2
-    cosine, sine = by.cosine[:tokens], by.sine[:tokens]
+    half = values.shape[2] // 2
     if by.pairs:
         first, second = values[..., 0::2], values[..., 1::2]
     else:
         first, second = values[..., :half], values[..., half:]
-    parts = first * cosine - second * sine, second * cosine + first * sine
+    parts = first * by.cosine - second * by.sine, second * by.cosine + first * by.sine
     if by.pairs:
         return np.stack(parts, axis=-1).reshape(values.shape)
     return np.concatenate(parts, axis=-1)

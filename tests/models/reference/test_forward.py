@@ -14,7 +14,7 @@ from quantswarm.models.gguf_convert import convert
 from quantswarm.models.reference.checkpoint import Checkpoint
 from quantswarm.models.reference.forward import Numerics, log_probabilities
 from quantswarm.models.reference.gguf_weights import GgufWeights
-from quantswarm.models.reference.rounding import as_is, bfloat16, e4m3
+from quantswarm.models.reference.rounding import bfloat16, e4m3
 from quantswarm.models.reference.shape import from_config
 
 IDS = [[5, 9, 200, 31, 31, 7, 64, 1000, 1, 2, 3], [77, 1500]]
@@ -100,8 +100,8 @@ def test_the_same_model_as_gguf_gives_the_same(tiny, plain, tmp_path):
     """Another order of rows, rope by neighbours, other names: bfloat16 weights fit float16."""
     made = tmp_path / "model.gguf"
     convert(source.tiny_folder(), made, "tiny")
-    found = log_probabilities(GgufWeights(made, "test"), IDS, Numerics(inputs=as_is))
-    assert largest_difference(found, plain) < 1e-3
+    found = log_probabilities(GgufWeights(made, "test"), IDS, Numerics())
+    assert largest_difference(found, plain) < 3e-2  # float16 inputs
 
 
 @pytest.mark.parametrize(
