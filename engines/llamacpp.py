@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantswarm.engines import options
-from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
+from quantswarm.engines.base import Availability, Command, Engine, Precision, ServeSpec
 from quantswarm.engines.hardware import gpus_or_reason
 from quantswarm.engines.process import mapped_in
 from quantswarm.models.artefact import Artefact
@@ -103,6 +103,7 @@ class LlamaCpp(Engine):
         "generation_tokens": "llamacpp:tokens_predicted_total",
     }
     keeps_alive: ClassVar[bool] = False
+    logprobs_by: ClassVar[str | None] = "llama"
     main_thread_computes: ClassVar[bool] = True
 
     def probe(self) -> Availability:
@@ -164,6 +165,15 @@ class LlamaCpp(Engine):
     def kernels(self, log: str) -> tuple[str, ...]:
         """The compute library that was chosen at run time, and its CPU features."""
         return loaded_backends(log)
+
+    def precision(self, argv: Sequence[str], log: str) -> Precision:
+        """Float32 between operators; a cache in float16 unless the command says otherwise."""
+        kept = [
+            options.last_given(argv, *names) or "f16"
+            for names in (("-ctk", "--cache-type-k"), ("-ctv", "--cache-type-v"))
+        ]
+        keys, values = ("float16" if kind == "f16" else kind for kind in kept)
+        return Precision(dtype="float32", keys=keys, values=values)
 
     def warnings(
         self, host: Host, quant: str | None, spec: ServeSpec

@@ -6,11 +6,11 @@ import importlib.metadata
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantswarm.engines import hardware, options
-from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
+from quantswarm.engines.base import Availability, Command, Engine, Precision, ServeSpec
 from quantswarm.engines.process import FROM_FILE, mapped_in
 from quantswarm.models.artefact import Artefact
 
@@ -23,6 +23,7 @@ OPTIONS = {
     "kv_cache_gib": "room for the key-value cache on the CPU, in GiB",
     "gpu_memory_utilization": "share of the GPU's memory that vLLM takes, 0 to 1",
 }
+DTYPES = {"float": "float32", "half": "float16"}
 KERNEL_LINES = (
     r"Using (\S+) for (?:\S+ )*(?:linear|GEMM|kernel)",
     r"Using (\S+) (?:attention )?backend",
@@ -61,6 +62,8 @@ class Vllm(Engine):
         "ttft": "vllm:time_to_first_token_seconds",
         "itl": "vllm:inter_token_latency_seconds",
     }
+
+    logprobs_by: ClassVar[str | None] = "echo"
 
     def probe(self) -> Availability:
         """By package metadata alone: importing vLLM takes many seconds."""
@@ -130,6 +133,16 @@ class Vllm(Engine):
         """Backends and linear kernels that vLLM names, then its library of operators."""
         found = [match for line in KERNEL_LINES for match in re.findall(line, log)]
         return tuple(dict.fromkeys([*(name.rstrip(".,") for name in found), *mapped_in(log)]))
+
+    def precision(self, argv: Sequence[str], log: str) -> Precision:
+        """The log's own words for the type; the cache's from the command."""
+        told = re.findall(r"\bdtype=torch\.(\w+)", log)
+        asked = options.last_given(argv, "--dtype")
+        dtype = told[-1] if told else DTYPES.get(asked or "", asked)
+        cache = options.last_given(argv, "--kv-cache-dtype") or "auto"
+        kind = "e4m3" if cache in ("fp8", "fp8_e4m3") else DTYPES.get(cache, cache)
+        kept = None if cache == "auto" else kind
+        return Precision(dtype=dtype, keys=kept, values=kept)
 
     def warnings(
         self, host: Host, quant: str | None, spec: ServeSpec

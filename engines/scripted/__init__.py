@@ -70,6 +70,7 @@ class Scripted(Engine):
         "ttft": "vllm:time_to_first_token_seconds",
         "itl": "vllm:inter_token_latency_seconds",
     }
+    logprobs_by: ClassVar[str | None] = "echo"
     start_timeout_s: ClassVar[float] = 30.0
 
     def probe(self) -> Availability:
