@@ -1,7 +1,7 @@
 """Is a served variant what it says? Its log-probabilities against an independent float32 reference.
 
-The reference dequantizes the very weights that are served and shares no code with the engine. Beside it
-stand the unquantized original and likely deviations. Exit code 1: the variant differs.
+The reference dequantizes the very weights that are served and shares no code with the engine.
+Beside it stand the unquantized original and likely deviations. Exit code 1: the variant differs.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", metavar="U", help="a running server of that engine, …/v1")
     parser.add_argument(
         "--served-name", metavar="ID", help="model id at --url (default: its first)"
+    )
+    parser.add_argument(
+        "--original", metavar="M", help="the model that a ready-made checkpoint was made from"
     )
     parser.add_argument(
         "--dtype", choices=DTYPES, help="what it computes in, where the recipe does not say"
@@ -93,10 +96,11 @@ def _started(arguments: argparse.Namespace) -> Result:
     from quantswarm.bench.verify.result import Server
     from quantswarm.bench.verify.run import dialect_of, subject_of, verify
     from quantswarm.engines.prepare import prepare
+    from quantswarm.engines.registry import engine_named
     from quantswarm.engines.server import progress, running
 
+    dialect, plan = dialect_of(engine_named(arguments.engine)), _plan(arguments)
     chosen = select(arguments.engine, arguments.quant, arguments.model)
-    dialect, plan = dialect_of(chosen), _plan(arguments)
     options = options_from(arguments, users=4, port=0)
     options = dataclasses.replace(options, request_tokens=plan.request_tokens)
     engine, artefact = chosen.engine, chosen.artefact
@@ -130,7 +134,9 @@ def _started(arguments: argparse.Namespace) -> Result:
             dialect=dialect,
             api_key_file=options.api_key_file,
         )
-        return verify(subject_of(chosen, arguments.model), asked, server, plan, say)
+        return verify(
+            subject_of(chosen, arguments.model, arguments.original), asked, server, plan, say
+        )
 
 
 def _at_url(arguments: argparse.Namespace) -> Result:
@@ -145,6 +151,7 @@ def _at_url(arguments: argparse.Namespace) -> Result:
     from quantswarm.models.source import resolve
 
     engine, recipe = check_pair(arguments.engine, arguments.quant)
+    dialect = dialect_of(engine)
     artefact = None
     flags: tuple[str, ...] = ()
     if recipe is not None:
@@ -155,7 +162,7 @@ def _at_url(arguments: argparse.Namespace) -> Result:
     asked = Asked(
         base_url=base,
         served_name=arguments.served_name or first_model(base, arguments.api_key_file),
-        dialect=dialect_of(chosen),
+        dialect=dialect,
         api_key_file=arguments.api_key_file,
     )
     server = Server(
@@ -165,7 +172,13 @@ def _at_url(arguments: argparse.Namespace) -> Result:
         precision=_precise(engine.precision(flags, ""), arguments.dtype),
         kernels=None,
     )
-    return verify(subject_of(chosen, arguments.model), asked, server, _plan(arguments), say)
+    return verify(
+        subject_of(chosen, arguments.model, arguments.original),
+        asked,
+        server,
+        _plan(arguments),
+        say,
+    )
 
 
 def _precise(told: Precision, dtype: str | None) -> Precision:

@@ -25,6 +25,44 @@ class Distance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """How far the served numbers went from the variant towards another reference: 0 is the variant,
+    1 the other. `error` is one standard error, by leaving out one prompt after the other.
+
+    It sees what a mean error cannot: noise points anywhere, another model's difference one way.
+    """
+
+    value: float
+    error: float
+
+    def surely_below(self, limit: float) -> bool:
+        """With two standard errors to spare."""
+        return self.value + 2 * self.error < limit
+
+    def surely_above(self, limit: float) -> bool:
+        """With two standard errors to spare."""
+        return self.value - 2 * self.error > limit
+
+
+def share(
+    served: Sequence[Floats], variant: Sequence[Floats], other: Sequence[Floats]
+) -> Share | None:
+    """Least squares over all values; None where the references are the same, or of one prompt."""
+    went, way = [], []
+    for told, base, there in zip(served, variant, other, strict=True):
+        apart = (there - base).astype(np.float64)
+        went.append(float(((told - base) * apart).sum()))
+        way.append(float((apart * apart).sum()))
+    along, squared = np.array(went), np.array(way)
+    without = squared.sum() - squared
+    if len(along) < 2 or not without.all():
+        return None
+    left_out = (along.sum() - along) / without
+    spread = np.square(left_out - left_out.mean()).sum() * (len(along) - 1) / len(along)
+    return Share(value=float(along.sum() / squared.sum()), error=float(np.sqrt(spread)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
     """Which values of one answer are compared: the row of the reference, and the token's id.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from quantswarm.models.dequantize import Floats
     from quantswarm.models.reference.forward import Numerics, Weights
 
+WIDE = (None, "float32", "bfloat16", "float16")
+"""Types of a cache that is not quantized."""
 VARIANT, NOISE, ORIGINAL = "variant", "noise", "original"
 
 
@@ -46,56 +48,54 @@ def weights_at(path: Path, asked: str) -> Weights:
     return Checkpoint(path, asked)
 
 
-def ways(precision: Precision, *, quantized: bool) -> list[Way]:
-    """The variant as it is declared, its noise in the compute type, and likely deviations."""
+def ways(precision: Precision, *, quantized: bool, rounds_inputs: bool) -> list[Way]:
+    """The variant as it is declared, its noise in the compute type, and likely deviations.
+
+    The variant's own reference rounds no activations, even where the engine is meant to: such
+    rounding is chaotic (the least difference before it flips some values to the next step), so that
+    a second rounding would only add its own noise. It belongs to the noise that is allowed.
+    """
     from quantswarm.models.reference.forward import Numerics
     from quantswarm.models.reference.rounding import as_is, float32_sums, named
 
     keys, values = (named(kind or "float32") for kind in (precision.keys, precision.values))
     dtype = precision.dtype or "float32"
-    keep = float32_sums if dtype == "float32" else named(dtype)
+    plain = Numerics(keys=keys, values=values, inputs=as_is)
+    noisy = replace(plain, inputs=None, keep=float32_sums if dtype == "float32" else named(dtype))
     found = [
-        Way(name=VARIANT, label=_declared(precision), numerics=Numerics(keys=keys, values=values)),
-        Way(
-            name=NOISE,
-            label=f"the same, everything kept in {dtype}",
-            numerics=Numerics(keep=keep, keys=keys, values=values),
-        ),
+        Way(name=VARIANT, label=_declared(precision), numerics=plain),
+        Way(name=NOISE, label=f"the same, everything kept in {dtype}", numerics=noisy),
     ]
-    if quantized:
-        for kind, label in _ACTIVATIONS:
-            numerics = Numerics(keys=keys, values=values, inputs=named(kind))
-            found.append(Way(name=f"activations: {kind}", label=label, numerics=numerics))
+    if quantized and not rounds_inputs:
+        found += [
+            Way(name=name, label=label, numerics=replace(plain, inputs=named(kind)))
+            for name, kind, label in _ACTIVATIONS
+        ]
     if precision.keys == "e4m3":
         cut = named("e4m3-toward-zero")
-        numerics = Numerics(keys=cut, values=cut)
+        numerics = replace(plain, keys=cut, values=cut)
         found.append(
-            Way(name="cache: cut off", label="the cache in e4m3, cut off", numerics=numerics)
+            Way(name="cache-cut-off", label="the cache in e4m3, cut off", numerics=numerics)
         )
-    if _narrow(precision):
-        found.append(
-            Way(
-                name="cache: not rounded",
-                label="the cache as the model computes it",
-                numerics=Numerics(keys=as_is, values=as_is),
-            )
-        )
+    if narrow(precision):
+        numerics = replace(plain, keys=as_is, values=as_is)
+        found.append(Way(name="cache-as-is", label="the cache not rounded", numerics=numerics))
     return found
 
 
 _ACTIVATIONS = (
-    ("float32", "activations not rounded"),
-    ("int8 a token", "activations in 8 bits, a scale a token"),
-    ("int8 a block of 32", "activations in 8 bits, 32 sharing a scale"),
+    ("activations-by-token", "int8 a token", "activations in 8 bits, a scale a token"),
+    ("activations-by-block", "int8 a block of 32", "activations in 8 bits, 32 sharing a scale"),
 )
 
 
-def _narrow(precision: Precision) -> bool:
-    return any(kind not in (None, "float16") for kind in (precision.keys, precision.values))
+def narrow(precision: Precision) -> bool:
+    """Whether the cache holds less than 16 bits a value."""
+    return any(kind not in WIDE for kind in (precision.keys, precision.values))
 
 
 def _declared(precision: Precision) -> str:
-    if not _narrow(precision):
+    if not narrow(precision):
         return "the weights as stored, in float32"
     cache = " and ".join(dict.fromkeys(kind for kind in (precision.keys, precision.values) if kind))
     return f"the weights as stored, in float32; the cache in {cache}"

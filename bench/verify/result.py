@@ -27,7 +27,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """`rows` begin with the variant's own reference; `parts` are its errors by part of a request."""
+    """`rows` begin with the variant's own; `parts` are its errors by part of an answer."""
 
     engine: str
     quant: str
@@ -72,47 +72,54 @@ class Result:
 
 def lines(result: Result) -> list[str]:
     """What a person reads below the table of references."""
-    server, at = result.server, result.positions
-    values = result.rows[0].served.values
-    parts = "; ".join(
-        f"{name} {number(part.mean)} mean, {number(part.largest)} max"
-        for name, part in result.parts.items()
-        if part.values
-    )
-    shown = "n/a" if server.kernels is None else ", ".join(server.kernels) or "none named"
-    made = f"{result.weights_bytes / 1e6:,.1f} MB" if result.weights_bytes else "n/a"
-    found = [
-        f"compared     {values:,} values at {at['prompt']} places of {at['prompts']} prompts"
-        f" and {at['generated']} generated",
-        f"by part      {parts or 'n/a'}",
-        f"noise        {server.precision.dtype or 'float32'}: {number(result.noise.mean)} mean,"
-        f" {number(result.noise.largest)} max; allowed {number(result.allowed.mean)} and"
-        f" {number(result.allowed.largest)}",
-        f"kernels      {shown}",
-        f"weights      {made} on disk",
-        f"verdict      {result.verdict}",
-    ]
-    found += [
+    told = [f"{name.ljust(11)}  {text}" for name, text in _facts(result)]
+    warned = [
         f"warning ({name}): {seen}: {cause}. {advice}"
         for name, seen, cause, advice in result.warnings
     ]
-    return found
+    return [*told, *warned]
 
 
-def table(result: Result) -> list[tuple[str, str, str, str]]:
+def _facts(result: Result) -> list[tuple[str, str]]:
+    at, kernels = result.positions, result.server.kernels
+    dtype = result.server.precision.dtype or "float32"
+    noise, most = _pair(result.noise.mean, result.noise.largest), result.allowed
+    parts = "; ".join(
+        f"{name} {_pair(part.mean, part.largest)}"
+        for name, part in result.parts.items()
+        if part.values
+    )
+    compared = f"{result.rows[0].served.values:,} values of {at['prompts']} prompts, at"
+    made = f"{result.weights_bytes / 1e6:,.1f} MB on disk" if result.weights_bytes else "n/a"
+    return [
+        ("compared", f"{compared} {at['prompt']} places in them and {at['generated']} after them"),
+        ("by part", parts or "n/a"),
+        ("noise", f"{dtype}: {noise}; allowed {_pair(most.mean, most.largest)}"),
+        ("kernels", "n/a" if kernels is None else ", ".join(kernels) or "none named"),
+        ("weights", made),
+        ("verdict", result.verdict),
+    ]
+
+
+def _pair(mean: float | None, largest: float | None) -> str:
+    return f"{number(mean)} mean, {number(largest)} max"
+
+
+def table(result: Result) -> list[tuple[str, ...]]:
     """One row a reference: error of what was served, and the reference's own distance."""
     return [
         (
             number(row.served.mean),
             number(row.served.largest),
             number(row.from_variant.mean),
+            "" if row.share is None else f"{row.share.value:.2f} ± {row.share.error:.2f}",
             row.label,
         )
         for row in result.rows
     ]
 
 
-HEADER = ("mean error", "max error", "from variant", "reference")
+HEADER = ("mean error", "max error", "from variant", "share", "reference")
 
 
 def number(value: float | None) -> str:

@@ -11,16 +11,16 @@ from quantswarm.bench.selection import Selection
 from quantswarm.bench.verify import references
 from quantswarm.bench.verify.answers import Answer
 from quantswarm.bench.verify.asking import Asked, answers
-from quantswarm.bench.verify.distance import Distance, Places, between, of, places
+from quantswarm.bench.verify.distance import Distance, Places, between, of, places, share
 from quantswarm.bench.verify.plan import Plan, drawn
 from quantswarm.bench.verify.references import NOISE, ORIGINAL, VARIANT, Scored
 from quantswarm.bench.verify.result import Result, Server
 from quantswarm.bench.verify.verdict import Row, remarks, tolerance, verdict
-from quantswarm.engines.base import Precision
 from quantswarm.models.errors import UserMistake
 
 if TYPE_CHECKING:
-    from quantswarm.models.artefact import Artefact, ModelSource
+    from quantswarm.engines.base import Engine
+    from quantswarm.models.artefact import Artefact
     from quantswarm.models.dequantize import Floats
 
 SCRIPTED_VOCABULARY = 4096
@@ -29,24 +29,24 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What is verified. `source` is the model before any recipe; both None without weights."""
+    """What is verified; `original` is the folder of the unquantized model, None if unknown."""
 
     engine: str
     quant: str
     model: str
     artefact: Artefact | None
-    source: ModelSource | None
+    original: Path | None
 
 
-def dialect_of(selection: Selection) -> str:
+def dialect_of(engine: Engine) -> str:
     """How the engine tells log-probabilities; `UserMistake` where it does not."""
-    dialect = selection.engine.logprobs_by
+    dialect = engine.logprobs_by
     if dialect is None:
         from quantswarm.engines.registry import engines
 
         able = [one.name for one in engines().values() if one.logprobs_by]
         raise UserMistake(
-            f"verify {selection.engine.name}",
+            f"verify {engine.name}",
             "its server tells no log-probabilities that can be trusted",
             evidence=f"Engines that do: {', '.join(able)}.",
             next_step="verify the same weights through one of them",
@@ -54,17 +54,36 @@ def dialect_of(selection: Selection) -> str:
     return dialect
 
 
-def subject_of(selection: Selection, model: str) -> Subject:
-    """The selection, and where its weights came from."""
-    from quantswarm.models.source import resolve
-
-    source = resolve(model, quant=selection.quant) if selection.artefact is not None else None
+def subject_of(selection: Selection, model: str, original: str | None) -> Subject:
+    """The selection, and the folder of the unquantized model where one is known."""
     return Subject(
         engine=selection.engine.name,
         quant=selection.quant,
         model=selection.model,
         artefact=selection.artefact,
-        source=source,
+        original=_original(selection, model, original),
+    )
+
+
+def _original(selection: Selection, model: str, named: str | None) -> Path | None:
+    """The one that is named, else what the artefact was made from, unless that was quantized."""
+    from quantswarm.models.hf_folder import read_json
+    from quantswarm.models.source import resolve
+
+    if selection.artefact is None:
+        return None
+    folder = resolve(named or model, quant=selection.quant).folder
+    if folder is None:
+        return None
+    config = read_json(folder / "config.json", f"model {named or model}")
+    if "quantization_config" not in config:
+        return folder
+    if named is None:
+        return None
+    raise UserMistake(
+        f"--original {named}",
+        "its weights are quantized",
+        next_step="name the model that was quantized, or leave the option out",
     )
 
 
@@ -80,18 +99,20 @@ def verify(subject: Subject, asked: Asked, server: Server, plan: Plan, say: Say)
     where = [places(answer) for answer in told]
     say(f"computing references for {sum(len(one.rows) for one in where):,} values")
     if weights is None:
-        computed = _table(told, where)
+        computed = _table(where)
     else:
         ids = [answer.ids for answer in told]
-        ways = references.ways(server.precision, quantized=weights.quantized)
+        ways = references.ways(
+            server.precision, quantized=weights.quantized, rounds_inputs=weights.rounds_inputs
+        )
         computed = references.scored(weights, ids, where, ways)
-        path = _original(subject, server.precision)
-        if path is not None:
-            computed.append(references.original(path, ids, where, about))
+        changed = weights.quantized or references.narrow(server.precision)
+        if changed and subject.original is not None:
+            computed.append(references.original(subject.original, ids, where, about))
     return _judged(subject, server, told, where, computed)
 
 
-def _table(told: Sequence[Answer], where: Sequence[Places]) -> list[Scored]:
+def _table(where: Sequence[Places]) -> list[Scored]:
     """The scripted server's fixed log-probability of each token."""
     import numpy as np
 
@@ -100,20 +121,6 @@ def _table(told: Sequence[Answer], where: Sequence[Places]) -> list[Scored]:
     values = [np.array([logprob(int(one)) for one in part.tokens], np.float32) for part in where]
     table = Scored(name=VARIANT, label="the table of the scripted server", values=values)
     return [table, replace(table, name=NOISE)]
-
-
-def _original(subject: Subject, precision: Precision) -> Path | None:
-    """The unquantized model, where there is one and the variant is not that itself."""
-    source, artefact = subject.source, subject.artefact
-    if source is None or artefact is None or source.folder is None:
-        return None
-    own = source.folder == artefact.path
-    if own and (precision.keys, precision.values) == (None, None):
-        return None
-    from quantswarm.models.hf_folder import read_json
-
-    config = read_json(source.folder / "config.json", f"model {source.name}")
-    return None if "quantization_config" in config else source.folder
 
 
 def _judged(
@@ -132,6 +139,7 @@ def _judged(
             label=one.label,
             served=between(served, one.values),
             from_variant=between(base, one.values),
+            share=share(served, base, one.values),
         )
         for one in computed
         if one.name != NOISE
@@ -145,14 +153,14 @@ def _judged(
         quant=subject.quant,
         model=subject.model,
         server=server,
-        verdict=verdict(variant.served, allowed),
+        verdict=verdict(variant, original, allowed),
         rows=tuple(rows),
         noise=noise,
         allowed=allowed,
         parts=_parts(where, base),
         positions=_positions(told),
         weights_bytes=subject.artefact.weights_bytes if subject.artefact else None,
-        warnings=(*server.warnings, *remarks(variant, rest, original, allowed)),
+        warnings=(*server.warnings, *remarks(rest, original)),
     )
 
 

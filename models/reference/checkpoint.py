@@ -48,6 +48,11 @@ class Checkpoint:
         """Whether a config says so."""
         return self._method is not None
 
+    @property
+    def rounds_inputs(self) -> bool:
+        """Whether the scheme quantizes activations too."""
+        return self._inputs() is not as_is
+
     def embedding(self, ids: Sequence[int]) -> Floats:
         """Only the rows that are asked for leave the file."""
         name = "model.embed_tokens.weight"

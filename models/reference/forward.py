@@ -39,6 +39,10 @@ class Weights(Protocol):
     def quantized(self) -> bool:
         """Whether any matrix is stored in less than 16 bits."""
 
+    @property
+    def rounds_inputs(self) -> bool:
+        """Whether quantized matrices are meant to be multiplied with rounded inputs."""
+
     def embedding(self, ids: Sequence[int]) -> Floats:
         """Rows of the embedding."""
 
@@ -54,7 +58,8 @@ class Numerics:
     """Where and how to round. All left alone is float32 throughout.
 
     `keep` rounds weights and whatever passes from operator to operator, `keys` and `values` what
-    the cache holds. `inputs` takes the place of what quantized matrices declare for theirs.
+    the cache holds. `inputs` replaces what matrices declare for their inputs, and holds for all
+    quantized ones.
     """
 
     keep: Rounding = as_is
@@ -168,7 +173,7 @@ def _layer(parts: _Parts, shape: Shape, lengths: tuple[int, ...], how: Numerics)
 def _kept(matrix: Matrix, how: Numerics) -> Matrix:
     """The matrix as one way of computing has it."""
     inputs = matrix.inputs
-    if how.inputs is not None and matrix.quantized:
+    if how.inputs is not None and (matrix.quantized or inputs is not as_is):
         inputs = how.inputs
     bias = None if matrix.bias is None else how.keep(matrix.bias)
     return replace(matrix, values=how.keep(matrix.values), bias=bias, inputs=inputs)

@@ -64,6 +64,11 @@ class GgufWeights:
         """Whether any tensor is of a quantized type."""
         return any(one.tensor_type.name not in UNQUANTIZED for one in self._tensors.values())
 
+    @property
+    def rounds_inputs(self) -> bool:
+        """llama.cpp's CPU kernels do, for every quantized type."""
+        return self.quantized
+
     def embedding(self, ids: Sequence[int]) -> Floats:
         """Rows are dequantized by themselves."""
         tensor = self._tensor("token_embd.weight")

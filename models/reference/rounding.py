@@ -48,7 +48,7 @@ def e4m3(values: Floats) -> Floats:
     _, exponent = np.frexp(values)
     quantum = np.ldexp(np.float32(1), np.maximum(exponent - 1, -6) - 3)
     nearest = np.rint(values / quantum) * quantum
-    return np.clip(nearest, -_E4M3_LARGEST, _E4M3_LARGEST).astype(np.float32)
+    return np.asarray(np.clip(nearest, -_E4M3_LARGEST, _E4M3_LARGEST), np.float32)
 
 
 def e4m3_toward_zero(values: Floats) -> Floats:
@@ -56,7 +56,7 @@ def e4m3_toward_zero(values: Floats) -> Floats:
     _, exponent = np.frexp(values)
     quantum = np.ldexp(np.float32(1), np.maximum(exponent - 1, -6) - 3)
     cut = np.trunc(values / quantum) * quantum
-    return np.clip(cut, -_E4M3_LARGEST, _E4M3_LARGEST).astype(np.float32)
+    return np.asarray(np.clip(cut, -_E4M3_LARGEST, _E4M3_LARGEST), np.float32)
 
 
 def int8_rows(values: Floats) -> Floats:
