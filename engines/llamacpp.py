@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from quantswarm.engines.hardware import Host
 
 OPTIONS = {"prefix_cache": "on|off: keep prompts in memory for later requests (off: measured work)"}
+PLAIN_CACHES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 AVX512_VARIANTS = ("skylakex", "cannonlake", "cascadelake", "icelake", "cooperlake", "zen4")
 NO_SERVER = "no llama-server: LLAMA_SERVER_BIN is not set, PATH has none, set-up has made none"
 
@@ -167,13 +168,14 @@ class LlamaCpp(Engine):
         return loaded_backends(log)
 
     def precision(self, argv: Sequence[str], log: str) -> Precision:
-        """Float32 between operators; a cache in float16 unless the command says otherwise."""
-        kept = [
-            options.last_given(argv, *names) or "f16"
-            for names in (("-ctk", "--cache-type-k"), ("-ctv", "--cache-type-v"))
-        ]
-        keys, values = ("float16" if kind == "f16" else kind for kind in kept)
-        return Precision(dtype="float32", keys=keys, values=values)
+        """Float32 between operators; a quantized cache is rotated, values in blocks of 64."""
+        keys = options.last_given(argv, "-ctk", "--cache-type-k") or "f16"
+        values = options.last_given(argv, "-ctv", "--cache-type-v") or "f16"
+        return Precision(
+            dtype="float32",
+            keys=PLAIN_CACHES.get(keys, f"rotated {keys}"),
+            values=PLAIN_CACHES.get(values, f"rotated-64 {values}"),
+        )
 
     def warnings(
         self, host: Host, quant: str | None, spec: ServeSpec

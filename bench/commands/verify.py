@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -40,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dtype", choices=DTYPES, help="what it computes in, where the recipe does not say"
+    )
+    parser.add_argument(
+        "--flags",
+        default="",
+        metavar="WORDS",
+        help="what the server at --url was started with, e.g. --flags='-ctk q8_0 -ctv q8_0'",
     )
     asked = parser.add_argument_group("what is asked")
     for name, default, text in (
@@ -157,6 +164,7 @@ def _at_url(arguments: argparse.Namespace) -> Result:
     if recipe is not None:
         artefact = store.artefact(resolve(arguments.model, quant=recipe.name), recipe)
         flags = flags_for(engine, recipe)
+    given = (*flags, *shlex.split(arguments.flags))
     chosen = Selection(engine=engine, recipe=recipe, artefact=artefact)
     base = (arguments.url if "://" in arguments.url else f"http://{arguments.url}").rstrip("/")
     asked = Asked(
@@ -169,7 +177,7 @@ def _at_url(arguments: argparse.Namespace) -> Result:
         url=base,
         version=None,
         device=None,
-        precision=_precise(engine.precision(flags, ""), arguments.dtype),
+        precision=_precise(engine.precision(given, ""), arguments.dtype),
         kernels=None,
     )
     return verify(

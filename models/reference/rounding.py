@@ -99,6 +99,34 @@ def ggml(kind: str) -> Rounding:
     return rounded
 
 
+def rotated(rounding: Rounding, *, block: int | None = None) -> Rounding:
+    """Values are mixed by a Walsh-Hadamard matrix before they are rounded, and back after it.
+
+    So llama.cpp treats quantized caches: outliers are spread, and a scale wastes less. `block` is
+    the matrix's size, None the largest power of two that divides the head. Heads that are no
+    multiple of 64 are rounded as they are.
+    """
+
+    def done(values: Floats) -> Floats:
+        size = values.shape[-1]
+        if size % 64:
+            return rounding(values)
+        matrix = hadamard(block or size & -size)
+        parts = values.reshape(*values.shape[:-1], -1, len(matrix))
+        mixed = rounding(np.asarray(parts @ matrix, np.float32).reshape(values.shape))
+        return np.asarray((mixed.reshape(parts.shape) @ matrix).reshape(values.shape), np.float32)
+
+    return done
+
+
+def hadamard(size: int) -> Floats:
+    """The orthonormal matrix, its own inverse; `size` is a power of two."""
+    matrix = np.ones((1, 1), np.float32)
+    while len(matrix) < size:
+        matrix = np.block([[matrix, matrix], [matrix, -matrix]])
+    return np.asarray(matrix / np.sqrt(size), np.float32)
+
+
 NAMED: Mapping[str, Rounding] = {
     "float32": as_is,
     "bfloat16": bfloat16,
@@ -113,5 +141,9 @@ NAMED: Mapping[str, Rounding] = {
 
 
 def named(kind: str) -> Rounding:
-    """One of `NAMED`, or a GGML type."""
+    """One of `NAMED`, a GGML type, or one of either after "rotated" ("rotated-64": in blocks)."""
+    how, _, inner = kind.partition(" ")
+    if how.startswith("rotated"):
+        block = how.partition("-")[2]
+        return rotated(named(inner), block=int(block) if block else None)
     return NAMED[kind] if kind in NAMED else ggml(kind)

@@ -35,7 +35,7 @@ VLLM_LOG = "INFO Initializing a V1 LLM engine with config: model='x', dtype=torc
             "llamacpp",
             ("-ctk", "q8_0", "--cache-type-v", "q4_0"),
             "",
-            Precision(dtype="float32", keys="q8_0", values="q4_0"),
+            Precision(dtype="float32", keys="rotated q8_0", values="rotated-64 q4_0"),
         ),
         ("scripted", (), "", Precision()),
     ],

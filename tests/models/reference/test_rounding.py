@@ -63,3 +63,25 @@ def test_types_of_ggml_are_rounded_once_and_for_all(kind):
     once = rounding.named(kind)(values)
     assert 0 < np.abs(once - values).mean() < 0.1
     np.testing.assert_allclose(rounding.named(kind)(once), once, atol=2e-3)
+
+
+def test_rotating_without_rounding_changes_nothing():
+    values = np.random.default_rng(0).normal(size=(2, 3, 128)).astype(np.float32)
+    for block in (None, 64):
+        found = rounding.rotated(rounding.as_is, block=block)(values)
+        np.testing.assert_allclose(found, values, atol=1e-5)
+
+
+def test_rotating_spreads_an_outlier():
+    """One large value costs a block its scale; mixed into 64 it costs less."""
+    values = np.random.default_rng(0).normal(size=(8, 64)).astype(np.float32)
+    values[:, 5] = 30
+    plain = np.abs(rounding.named("q4_0")(values) - values)[:, :32].mean()
+    assert np.abs(rounding.named("rotated q4_0")(values) - values)[:, :32].mean() < plain / 2
+
+
+def test_heads_that_are_no_multiple_of_64_are_not_rotated():
+    values = np.random.default_rng(0).normal(size=(4, 96)).astype(np.float32)
+    np.testing.assert_array_equal(
+        rounding.named("rotated q8_0")(values), rounding.named("q8_0")(values)
+    )
