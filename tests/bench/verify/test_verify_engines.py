@@ -19,7 +19,7 @@ FORMATS_OF_VLLM = ("bf16", "fp32")
 @pytest.fixture(scope="module")
 def misturned(tmp_path_factory) -> Path:
     """The embedded model with a rope of another base: the same weights, wrongly computed."""
-    folder = tmp_path_factory.mktemp("other") / "tiny"
+    folder: Path = tmp_path_factory.mktemp("other") / "tiny"
     shutil.copytree(source.tiny_folder(), folder)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps({**config, "rope_theta": 20_000.0}))
