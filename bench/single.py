@@ -127,7 +127,7 @@ def drive_url(
     need_of(scenario, None)  # refuses a data set that cannot be asked without a tokenizer
     base = (url if "://" in url else f"http://{url}").rstrip("/")
     resolved(endpoint_of(base))  # refuses what is no URL, or a host that nobody knows
-    name = served_name or _first_model(base, options.api_key_file)
+    name = served_name or first_model(base, options.api_key_file)
     variant = Variant(engine=EXTERNAL, quant=NO_QUANT, model=name)
     run = _open(variant, load)
     placed = placement.plan(
@@ -161,7 +161,7 @@ def _matrix(variant: Variant, load: Load) -> Matrix:
     )
 
 
-def _first_model(url: str, api_key_file: Path | None) -> str:
+def first_model(url: str, api_key_file: Path | None) -> str:
     """The first model id that `GET /models` lists; clear words when nothing answers."""
     end = endpoint_of(url)
     headers = {"Authorization": f"Bearer {key_in(api_key_file)}"} if api_key_file else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -60,6 +60,19 @@ class Command:
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """What a server computes with, as far as its command and its log say.
+
+    `dtype` (float32, bfloat16, float16) is the type of what passes between operators, `keys` and
+    `values` are the types of the key-value cache where they are others. None: it is not said.
+    """
+
+    dtype: str | None = None
+    keys: str | None = None
+    values: str | None = None
+
+
 class Engine(ABC):
     """A server program with an OpenAI-compatible endpoint under `/v1`."""
 
@@ -84,6 +97,9 @@ class Engine(ABC):
     """False where the server closes the connection after a streamed answer."""
     main_thread_computes: ClassVar[bool] = False
     """True where a single compute thread is the program's main thread: it is bound once it runs."""
+    logprobs_by: ClassVar[str | None] = None
+    """How it is asked for log-probabilities: "echo" (OpenAI's completions with echo and token ids)
+    or "llama" (llama-server's /completion); None where it cannot tell them."""
     start_timeout_s: ClassVar[float] = 600.0
 
     @abstractmethod
@@ -108,6 +124,10 @@ class Engine(ABC):
         """For the manifest, from the server's log: `kernel` (what serves the quantized parts),
         `kv_cache_dtype` and `kv_cache_tokens`; None for what the log does not tell."""
         return {}
+
+    def precision(self, argv: Sequence[str], log: str) -> Precision:
+        """What it computes with; `log` is empty where the server was not started by us."""
+        return Precision()
 
     def warnings(
         self, host: Host, quant: str | None, spec: ServeSpec

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantswarm.engines import options
-from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
+from quantswarm.engines.base import Availability, Command, Engine, Precision, ServeSpec
 from quantswarm.engines.hardware import gpus_or_reason
 from quantswarm.engines.process import mapped_in
 from quantswarm.models.artefact import Artefact
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from quantswarm.engines.hardware import Host
 
 OPTIONS = {"prefix_cache": "on|off: keep prompts in memory for later requests (off: measured work)"}
+PLAIN_CACHES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 AVX512_VARIANTS = ("skylakex", "cannonlake", "cascadelake", "icelake", "cooperlake", "zen4")
 NO_SERVER = "no llama-server: LLAMA_SERVER_BIN is not set, PATH has none, set-up has made none"
 
@@ -104,6 +105,7 @@ class LlamaCpp(Engine):
         "generation_seconds": "llamacpp:tokens_predicted_seconds_total",
     }
     keeps_alive: ClassVar[bool] = False
+    logprobs_by: ClassVar[str | None] = "llama"
     main_thread_computes: ClassVar[bool] = True
 
     def probe(self) -> Availability:
@@ -165,6 +167,16 @@ class LlamaCpp(Engine):
     def kernels(self, log: str) -> tuple[str, ...]:
         """The compute library that was chosen at run time, and its CPU features."""
         return loaded_backends(log)
+
+    def precision(self, argv: Sequence[str], log: str) -> Precision:
+        """Float32 between operators; a quantized cache is rotated, values in blocks of 64."""
+        keys = options.last_given(argv, "-ctk", "--cache-type-k") or "f16"
+        values = options.last_given(argv, "-ctv", "--cache-type-v") or "f16"
+        return Precision(
+            dtype="float32",
+            keys=PLAIN_CACHES.get(keys, f"rotated {keys}"),
+            values=PLAIN_CACHES.get(values, f"rotated-64 {values}"),
+        )
 
     def warnings(
         self, host: Host, quant: str | None, spec: ServeSpec

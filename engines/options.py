@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from quantswarm.models.errors import UnknownName, UserMistake
 
@@ -38,3 +38,13 @@ def number(given: Mapping[str, str], name: str) -> float | None:
         raise UserMistake(
             f"option {name}={given[name]}", "must be a number", next_step=f"--option {name}=1"
         ) from None
+
+
+def last_given(argv: Sequence[str], *names: str) -> str | None:
+    """The value of an option in a command, by any of its names; the last one holds."""
+    found = None
+    for at, word in enumerate(argv):
+        name, equals, value = word.partition("=")
+        if name in names:
+            found = value if equals else next(iter(argv[at + 1 : at + 2]), None)
+    return found

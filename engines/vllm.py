@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantswarm.engines import hardware, options, vllm_isa, vllm_kv
-from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
+from quantswarm.engines.base import Availability, Command, Engine, Precision, ServeSpec
 from quantswarm.engines.process import FROM_FILE, mapped_in
 from quantswarm.models.artefact import Artefact
 
@@ -23,6 +23,7 @@ OPTIONS = {
     vllm_isa.OPTION: "avx2: leave AVX-512 and AMX unused, as a processor without them would",
     "gpu_memory_utilization": "share of the GPU's memory that vLLM takes, 0 to 1",
 }
+DTYPES = {"float": "float32", "half": "float16"}
 KERNEL_LINES = (
     r"Using (quantswarm:\S+)",
     r"Using (\S+) for (?:\S+ )*(?:linear|GEMM|kernel)",
@@ -69,6 +70,8 @@ class Vllm(Engine):
         "itl": "vllm:inter_token_latency_seconds",
         "queue_time": "vllm:request_queue_time_seconds",
     }
+
+    logprobs_by: ClassVar[str | None] = "echo"
 
     def probe(self) -> Availability:
         """By package metadata alone: importing vLLM takes many seconds."""
@@ -147,6 +150,16 @@ class Vllm(Engine):
         """The kernels that a quantization chose, and the cache that vLLM made."""
         chosen = [name for name in self.kernels(log) if re.match(r"quantswarm:|\w+Kernel$", name)]
         return {"kernel": " ".join(chosen) or None, **vllm_kv.facts(log)}
+
+    def precision(self, argv: Sequence[str], log: str) -> Precision:
+        """The log's own words for the type; the cache's from the command."""
+        told = re.findall(r"\bdtype=torch\.(\w+)", log)
+        asked = options.last_given(argv, "--dtype")
+        dtype = told[-1] if told else DTYPES.get(asked or "", asked)
+        cache = options.last_given(argv, "--kv-cache-dtype") or "auto"
+        kind = "e4m3" if cache in ("fp8", "fp8_e4m3") else DTYPES.get(cache, cache)
+        kept = None if cache == "auto" else kind
+        return Precision(dtype=dtype, keys=kept, values=kept)
 
     def warnings(
         self, host: Host, quant: str | None, spec: ServeSpec

@@ -71,6 +71,7 @@ class Scripted(Engine):
         "itl": "vllm:inter_token_latency_seconds",
         "queue_time": "vllm:request_queue_time_seconds",
     }
+    logprobs_by: ClassVar[str | None] = "echo"
     start_timeout_s: ClassVar[float] = 30.0
 
     def probe(self) -> Availability:

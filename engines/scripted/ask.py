@@ -42,7 +42,8 @@ def bad_request(message: str, code: str | int | None = 400) -> Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """`max_tokens` None: not said. `logprobs`: number of alternatives, None: not asked for."""
+    """`max_tokens` None: not said. `logprobs`: number of alternatives, None: not asked for;
+    `shows_ids`: in them tokens are shown as ids (of an answer in one piece)."""
 
     api: str
     model: str
@@ -54,6 +55,7 @@ class Ask:
     ignore_eos: bool = False
     echo: bool = False
     logprobs: int | None = None
+    shows_ids: bool = False
     include_usage: bool = False
     continuous_usage: bool = False
 
@@ -107,6 +109,7 @@ def read_ask(api: str, body: bytes, served: Served) -> Ask:
         ignore_eos=bool(raw.get("ignore_eos")),
         echo=api == COMPLETIONS and bool(raw.get("echo")),
         logprobs=_logprobs(api, raw),
+        shows_ids=bool(raw.get("return_tokens_as_token_ids")),
         include_usage=bool(options.get("include_usage")),
         continuous_usage=bool(options.get("continuous_usage_stats")),
     )

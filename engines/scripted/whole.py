@@ -54,7 +54,21 @@ def _text(ask: Ask, prompt: Prompt, tokens: Sequence[int], finish: str, at: int)
         scores = text_logprobs(
             [*ids, *tokens], ask.logprobs, offset=0, texts=texts, unscored=int(ask.echo)
         )
+        scores = as_ids(scores) if ask.shows_ids else scores
     return {"index": at, "text": "".join(texts), "logprobs": scores, "finish_reason": finish}
+
+
+def as_ids(scores: dict[str, Any]) -> dict[str, Any]:
+    """The same log-probabilities with tokens shown as vLLM does on demand: `token_id:N`."""
+
+    def shown(text: str) -> str:
+        return f"token_id:{vocabulary.id_of(text)}"
+
+    top = [
+        told and {shown(text): value for text, value in told.items()}
+        for told in scores["top_logprobs"]
+    ]
+    return {**scores, "tokens": list(map(shown, scores["tokens"])), "top_logprobs": top}
 
 
 def prompt_ids(prompt: Prompt) -> tuple[int, ...]:

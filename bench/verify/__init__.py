@@ -1,0 +1,1 @@
+"""Is a served variant what it says? Its log-probabilities against an independent reference."""
