@@ -61,7 +61,7 @@ def test_four_bits(runs_here, kernel, rows, outputs, groups, group, asymmetric, 
 
 
 @pytest.mark.parametrize("kernel", FOUR_BIT)
-@pytest.mark.parametrize(("inputs", "group"), [(2816, 128), (4864, 32), (2816, -1)])
+@pytest.mark.parametrize(("inputs", "group"), [(2816, 128), (4864, 32), (2816, -1), (9216, 128)])
 def test_wide_layers(runs_here, kernel, inputs, group):
     need(kernel, runs_here)
     made = random_weights(48, inputs, group, True)
