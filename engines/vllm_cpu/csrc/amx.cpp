@@ -1,8 +1,7 @@
-// w4a16 with AMX for up to 32 rows: weights widened to bfloat16 a chunk ahead of the products, tiles of
-// 16 x 16 sums in float32.
+// w4a16 with AMX for up to 32 rows: tiles of 16 x 16 sums in float32. Weights are widened to bfloat16 one
+// chunk ahead of the products, into two places in turn that never leave the first-level cache.
 //
-// Scales are applied to the sums of each group, which leave the tiles
-// for that: about as much work as the products themselves at groups of 32, an eighth of it per channel.
+// Scales are applied to the sums of each chunk, which leave the tiles for that.
 #include "amx.h"
 
 #include <sys/syscall.h>
@@ -31,55 +30,59 @@ struct Shape {
   }
 };
 
-// The panel, with room for four tiles as they leave and for the sums of all groups.
-struct Few : Panel {
-  float* sums;
+struct Few {
+  const Weights4& w;
+  const Rows& rows;
+  const Out& out;
+  int block, blocks;
+  uint16_t* wide;      // two chunks
+  float* sums;         // four tiles as they left
   float (*total)[64];  // [32][64]
 };
 
-// Sums of inputs [from, to) into `sums`. Tiles are named by constants, hence the steps one by one.
-void multiply_wide(const Few& p, int from, int to) {
-  const auto* x = row_of<uint16_t>(p.rows, 0);
+// One chunk of inputs: `x` and `below` are rows of it, `b` its weights, `far` from one block to the next.
+// Tiles are named by constants, hence the steps one by one.
+void multiply_wide(const Few& p, const uint16_t* x, const uint16_t* b, int64_t far) {
   const int64_t row_bytes = p.rows.stride * 2;
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  for (int k = from; k < to; k += 32) {
-    _tile_loadd(4, x + k, row_bytes);
-    _tile_loadd(5, p.tile(0, k), 64);
+  const uint16_t* end = b + far;
+  for (; b < end; b += 512, x += 32) {
+    _tile_loadd(4, x, row_bytes);
+    _tile_loadd(5, b, 64);
     _tile_dpbf16ps(0, 4, 5);
     if (p.blocks < 2) continue;
-    _tile_loadd(6, p.tile(1, k), 64);
+    _tile_loadd(6, b + far, 64);
     _tile_dpbf16ps(1, 4, 6);
     if (p.blocks < 3) continue;
-    _tile_loadd(7, p.tile(2, k), 64);
+    _tile_loadd(7, b + 2 * far, 64);
     _tile_dpbf16ps(2, 4, 7);
     if (p.blocks < 4) continue;
-    _tile_loadd(5, p.tile(3, k), 64);
+    _tile_loadd(5, b + 3 * far, 64);
     _tile_dpbf16ps(3, 4, 5);
   }
 }
 
-void multiply_square(const Few& p, int upper, int from, int to) {
-  const auto* x = row_of<uint16_t>(p.rows, 0);
-  const auto* below = row_of<uint16_t>(p.rows, upper);
+void multiply_square(const Few& p, const uint16_t* x, const uint16_t* below, const uint16_t* b,
+                     int64_t far) {
   const int64_t row_bytes = p.rows.stride * 2;
+  const uint16_t* end = b + far;
+  for (; b < end; b += 512, x += 32, below += 32) {
+    _tile_loadd(6, b, 64);
+    _tile_loadd(4, x, row_bytes);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(5, below, row_bytes);
+    _tile_dpbf16ps(2, 5, 6);
+    if (p.blocks < 2) continue;
+    _tile_loadd(7, b + far, 64);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+}
+
+void empty_tiles() {
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  for (int k = from; k < to; k += 32) {
-    _tile_loadd(6, p.tile(0, k), 64);
-    _tile_loadd(4, x + k, row_bytes);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(5, below + k, row_bytes);
-    _tile_dpbf16ps(2, 5, 6);
-    if (p.blocks < 2) continue;
-    _tile_loadd(7, p.tile(1, k), 64);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(3, 5, 7);
-  }
 }
 
 void leave_tiles(const Few& p) {
@@ -99,20 +102,25 @@ void gather(const Few& p, const Shape& shape, int to) {
   }
 }
 
-// All inputs. The panel is widened one chunk ahead of the products, so that the processor does both at once.
+// Widening the next chunk follows the products, so that the processor does both at once.
 void all_inputs(const Few& p, const Shape& shape) {
   for (int r = 0; r < shape.rows(); r++)
     for (int c = 0; c < p.blocks * 16; c += 16)
       _mm512_store_ps(p.total[r] + c, _mm512_setzero_ps());
   const int step = step_of(p.w);
-  widen(p, 0, step);
+  const int64_t far = static_cast<int64_t>(step) * kColumns;
+  uint16_t *now = p.wide, *next = p.wide + p.blocks * far;
+  widen(p.w, p.block, p.blocks, 0, step, now);
   for (int from = 0; from < p.w.inputs; from += step) {
     const int to = from + step;
+    const auto* x = row_of<uint16_t>(p.rows, 0) + from;
+    empty_tiles();
     if (shape.wide())
-      multiply_wide(p, from, to);
+      multiply_wide(p, x, now, far);
     else
-      multiply_square(p, shape.upper, from, to);
-    if (to < p.w.inputs) widen(p, to, to + step);
+      multiply_square(p, x, x + shape.upper * p.rows.stride, now, far);
+    if (to < p.w.inputs) widen(p.w, p.block, p.blocks, to, to + step, next);
+    std::swap(now, next);
     leave_tiles(p);
     gather(p, shape, to);
   }
@@ -126,11 +134,11 @@ void all_inputs(const Few& p, const Shape& shape) {
 void w4a16_amx_few(const Weights4& w, const Rows& rows, const Out& out, int begin, int end) {
   alignas(64) float sums[4 * 256], total[32][64];
   const int most = rows.count > 16 ? 2 : 4;
-  const auto wide = room_for(w, most);
+  const Room wide = room_for(2 * most, step_of(w));
   const Shape shape(rows.count);
   shape.configure();
   for (int block = begin; block < end; block += most)
-    all_inputs({{w, rows, out, block, std::min(most, end - block), wide.get()}, sums, total}, shape);
+    all_inputs({w, rows, out, block, std::min(most, end - block), wide.get(), sums, total}, shape);
   _tile_release();
 }
 

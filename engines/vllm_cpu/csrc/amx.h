@@ -1,7 +1,7 @@
 // What both AMX products share: the tiles' configuration, weights widened to bfloat16, sums scaled and added.
 //
-// Widened weights lie as tiles of 1 KiB, [block][inputs * 16]: 32 inputs of a block are one tile, sixteen
-// rows, in each a pair of inputs for every output. Only included by files compiled for AMX.
+// Widened weights lie as tiles of 1 KiB, [block][inputs / 32][16][32]: sixteen rows, in each a pair of inputs
+// for every output. Only included by files compiled for AMX.
 #pragma once
 #include <algorithm>
 #include <cstdlib>
@@ -13,7 +13,8 @@
 namespace quantswarm {
 namespace {
 
-constexpr int kLongest = 256;  // inputs whose sums stay in the tiles
+constexpr int kLongest = 128;  // inputs whose sums stay in the tiles
+constexpr int kAhead = 2 * kLongest;  // words: the chunk after the one that is widened
 
 struct alignas(64) TileConfig {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -39,31 +40,20 @@ inline __m512i nibble_table() {
   return _mm512_load_si512(table);
 }
 
-// A few blocks of outputs, their weights widened, and where their sums go.
-struct Panel {
-  const Weights4& w;
-  const Rows& rows;
-  const Out& out;
-  int block, blocks;
-  uint16_t* wide;
-
-  uint16_t* tile(int c, int k) const {
-    return wide + (static_cast<int64_t>(c) * w.inputs + k) * 16;
-  }
-};
-
-inline std::unique_ptr<uint16_t, void (*)(void*)> room_for(const Weights4& w, int blocks) {
-  const size_t bytes = static_cast<size_t>(w.inputs) * 32 * blocks;
+using Room = std::unique_ptr<uint16_t, void (*)(void*)>;
+inline Room room_for(int blocks, int inputs) {
+  const size_t bytes = static_cast<size_t>(blocks) * inputs * 32;
   return {static_cast<uint16_t*>(std::aligned_alloc(64, bytes)), std::free};
 }
 
-inline void widen(const Panel& p, int from, int to) {
+// Inputs [from, to) of some blocks.
+inline void widen(const Weights4& w, int block, int blocks, int from, int to, uint16_t* into) {
   const __m512i table = nibble_table();
-  for (int c = 0; c < p.blocks; c++) {
-    const uint32_t* q = p.w.q + static_cast<int64_t>(p.block + c) * p.w.inputs * 2;
-    for (int k = from; k < to; k += 8) {
+  for (int c = 0; c < blocks; c++) {
+    const uint32_t* q = w.q + static_cast<int64_t>(block + c) * w.inputs * 2;
+    for (int k = from; k < to; k += 8, into += 128) {
       const __m512i packed = _mm512_loadu_si512(q + k * 2);
-      uint16_t* into = p.tile(c, k);
+      _mm_prefetch(reinterpret_cast<const char*>(q + k * 2 + kAhead), _MM_HINT_T0);
 #pragma GCC unroll 4
       for (int j = 0; j < 4; j++)
         _mm512_store_si512(into + j * 32,

@@ -45,10 +45,19 @@ void multiply(const uint16_t* upper, const uint16_t* lower, const uint16_t* firs
   _tile_stored(3, sums + 768, 64);
 }
 
-// The panel, with room for the tiles of two pairs of blocks and for the sums of all groups, [32][blocks * 16].
-struct Many : Panel {
-  float *sums, *total;
-  int stride() const { return kMostBlocks * 16; }
+struct Many {
+  const Weights4& w;
+  const Rows& rows;
+  const Out& out;
+  int block, blocks;
+  uint16_t* wide;  // all inputs of the blocks
+  float* sums;     // the tiles of two pairs of blocks, as they left
+  float* total;    // [32][kMostBlocks * 16]
+
+  static constexpr int stride() { return kMostBlocks * 16; }
+  const uint16_t* tile(int c, int k) const {
+    return wide + (static_cast<int64_t>(c) * w.inputs + k) * kColumns;
+  }
 };
 
 void gather(const Many& p, int row, int count, int pair, int to, const float* sums) {
@@ -89,11 +98,11 @@ void w4a16_amx_many(const Weights4& w, const Rows& rows, const Out& out, int beg
   alignas(64) float sums[2 * 1024], total[32 * kMostBlocks * 16];
   const int64_t fitting = kPanelBytes / (static_cast<int64_t>(w.inputs) * 32) & ~1;
   const int most = static_cast<int>(std::clamp<int64_t>(fitting, 2, kMostBlocks));
-  const auto wide = room_for(w, most);
+  const Room wide = room_for(most, w.inputs);
   configure();
   for (int block = begin; block < end; block += most) {
-    const Many panel{{w, rows, out, block, std::min(most, end - block), wide.get()}, sums, total};
-    widen(panel, 0, w.inputs);
+    const Many panel{w, rows, out, block, std::min(most, end - block), wide.get(), sums, total};
+    widen(w, block, panel.blocks, 0, w.inputs, wide.get());
     for (int row = 0; row < rows.count; row += 32) pass(panel, row);
   }
   _tile_release();
