@@ -22,18 +22,18 @@ void configure() {
   _tile_loadconfig(&config);
 }
 
-// 32 rows by two blocks by one chunk of inputs, left in `sums`. `second` is the other block's first tile.
-void multiply(const uint16_t* upper, const uint16_t* lower, const uint16_t* first,
-              const uint16_t* second, int tiles, float* sums) {
+// 32 rows by two blocks by one chunk of inputs, left in `sums`.
+void multiply(const uint16_t* x, const uint16_t* first, const uint16_t* second, int tiles,
+              float* sums) {
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  for (int i = 0; i < tiles * 512; i += 512) {
+  for (int i = 0; i < tiles * 512; i += 512, x += 1024) {
     _tile_loadd(6, first + i, 64);
-    _tile_loadd(4, upper + i, 64);
+    _tile_loadd(4, x, 64);
     _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(5, lower + i, 64);
+    _tile_loadd(5, x + 512, 64);
     _tile_dpbf16ps(2, 5, 6);
     _tile_loadd(7, second + i, 64);
     _tile_dpbf16ps(1, 4, 7);
@@ -55,10 +55,15 @@ struct Many {
   float* total;    // [32][kMostBlocks * 16]
 
   static constexpr int stride() { return kMostBlocks * 16; }
-  const uint16_t* tile(int c, int k) const {
-    return wide + (static_cast<int64_t>(c) * w.inputs + k) * kColumns;
-  }
 };
+
+// In the order of use, [chunk][block][step / 32] tiles: one stream for the processor to read ahead.
+void widen_panel(const Many& p) {
+  const int step = step_of(p.w);
+  uint16_t* into = p.wide;
+  for (int from = 0; from < p.w.inputs; from += step, into += p.blocks * step * kColumns)
+    widen(p.w, p.block, p.blocks, from, from + step, into);
+}
 
 void gather(const Many& p, int row, int count, int pair, int to, const float* sums) {
   const int groups = p.w.inputs / p.w.group;
@@ -75,13 +80,14 @@ void gather(const Many& p, int row, int count, int pair, int to, const float* su
 void pass(const Many& p, int row) {
   const int count = std::min(32, p.rows.count - row), step = step_of(p.w);
   std::fill_n(p.total, 32 * p.stride(), 0.0f);
-  const auto* upper = static_cast<const uint16_t*>(p.rows.x) + static_cast<int64_t>(row) * p.w.inputs;
-  const auto* lower = upper + static_cast<int64_t>(16) * p.w.inputs;
+  const auto* x = static_cast<const uint16_t*>(p.rows.x) + static_cast<int64_t>(row) * p.w.inputs;
+  const uint16_t* b = p.wide;
   int turn = 0, waiting = -1, waiting_to = 0;
-  for (int from = 0; from < p.w.inputs; from += step) {
+  for (int from = 0; from < p.w.inputs; from += step, x += step * kFewAmx) {
     for (int pair = 0; pair < p.blocks; pair += 2, turn ^= 1) {
-      multiply(upper + from * 16, lower + from * 16, p.tile(pair, from),
-               p.tile(std::min(pair + 1, p.blocks - 1), from), step / 32, p.sums + turn * 1024);
+      const uint16_t* second = pair + 1 < p.blocks ? b + step * kColumns : b;
+      multiply(x, b, second, step / kBlock, p.sums + turn * 1024);
+      b = second + step * kColumns;
       if (waiting >= 0) gather(p, row, count, waiting, waiting_to, p.sums + (turn ^ 1) * 1024);
       waiting = pair, waiting_to = from + step;
     }
@@ -102,7 +108,7 @@ void w4a16_amx_many(const Weights4& w, const Rows& rows, const Out& out, int beg
   configure();
   for (int block = begin; block < end; block += most) {
     const Many panel{w, rows, out, block, std::min(most, end - block), wide.get(), sums, total};
-    widen(w, block, panel.blocks, 0, w.inputs, wide.get());
+    widen_panel(panel);
     for (int row = 0; row < rows.count; row += 32) pass(panel, row);
   }
   _tile_release();

@@ -104,25 +104,26 @@ void as_bf16(const Weights4& w, const Activations& x, Prepared& p) {
   sum_rows(w, x, p);
 }
 
-// Sixteen rows side by side: [rows / 16][inputs / 32][16][32], zeros where there is no row or no input.
+// Tiles of sixteen rows, [rows / 32][inputs / 32][2][16][32], zeros where there is no row or no input.
 void as_tiles(const Weights4& w, const Activations& x, Prepared& p) {
-  constexpr int kTile = kTileRows * kBlock;
+  constexpr int kPair = kFewAmx * kBlock;  // two tiles
   const int64_t rows = (x.rows + kFewAmx - 1) / kFewAmx * kFewAmx;
   p.x.reset(new char[rows * w.inputs * 2]);
   auto* to = reinterpret_cast<uint16_t*>(p.x.get());
   const auto row_at = [&](int64_t r) {
-    return to + r / kTileRows * kTileRows * w.inputs + r % kTileRows * kBlock;
+    return to + r / kFewAmx * kFewAmx * w.inputs + r % kFewAmx * kBlock;
   };
   for (int64_t r = x.rows; r < rows; r++)
-    for (int i = 0; i < w.inputs / kBlock; i++) std::memset(row_at(r) + i * kTile, 0, kBlock * 2);
+    for (int i = 0; i < w.inputs / kBlock; i++) std::memset(row_at(r) + i * kPair, 0, kBlock * 2);
+  const int left = x.inputs % kBlock;
   each_row(x, [&](int r, const void* from) {
     const auto* bits = static_cast<const uint16_t*>(from);
-    for (int k = 0; k < w.inputs; k += kBlock) {
-      const int there = std::min(kBlock, x.inputs - k);
-      uint16_t* into = row_at(r) + k / kBlock * kTile;
-      std::memcpy(into, bits + k, there * 2);
-      if (there < kBlock) std::memset(into + there, 0, (kBlock - there) * 2);
-    }
+    uint16_t* into = row_at(r);
+    for (int k = 0; k < x.inputs / kBlock; k++, into += kPair, bits += kBlock)
+      std::memcpy(into, bits, kBlock * 2);
+    if (left == 0) return;
+    std::memcpy(into, bits, left * 2);
+    std::memset(into + left, 0, (kBlock - left) * 2);
   });
   p.rows = {to, 0, x.rows, nullptr, nullptr};
   sum_rows(w, x, p);

@@ -64,8 +64,7 @@ void w4a16_amx_many(const Weights4&, const Rows&, const Out&, int begin, int end
 void int8_avx2(const Weights8&, const Rows&, const Out&, int begin, int end);   // x: int16
 void int8_vnni(const Weights8&, const Rows&, const Out&, int begin, int end);   // x: uint8
 
-constexpr int kTileRows = 16;  // rows of a tile
-constexpr int kFewAmx = 32;    // rows that `w4a16_amx_few` takes; `w4a16_amx_many` the rest
+constexpr int kFewAmx = 32;  // rows that `w4a16_amx_few` takes; `w4a16_amx_many` the rest
 
 bool amx_usable();  // asks Linux for the tile registers, once
 
