@@ -28,7 +28,7 @@ LIBRARY = "libquantswarm_cpu.so"
 
 _AVX2 = ("-mavx2", "-mfma", "-mf16c")
 _AVX512 = (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni")
-_AMX = (*_AVX512, "-mamx-tile", "-mamx-bf16")
+_AMX = (*_AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16")  # no AMX without AVX512-BF16
 FILE_FLAGS: Mapping[str, Sequence[str]] = {
     "prepare.cpp": _AVX2,
     "avx2.cpp": _AVX2,

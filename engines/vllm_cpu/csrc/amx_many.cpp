@@ -22,9 +22,8 @@ void configure() {
   _tile_loadconfig(&config);
 }
 
-// 32 rows by two blocks by one chunk of inputs, left in `sums`.
-void multiply(const uint16_t* x, const uint16_t* first, const uint16_t* second, int tiles,
-              float* sums) {
+// 32 rows by two blocks by one chunk of inputs.
+void multiply(const uint16_t* x, const uint16_t* first, const uint16_t* second, int tiles) {
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
@@ -39,6 +38,9 @@ void multiply(const uint16_t* x, const uint16_t* first, const uint16_t* second, 
     _tile_dpbf16ps(1, 4, 7);
     _tile_dpbf16ps(3, 5, 7);
   }
+}
+
+void leave_tiles(float* sums) {
   _tile_stored(0, sums, 64);
   _tile_stored(1, sums + 256, 64);
   _tile_stored(2, sums + 512, 64);
@@ -51,7 +53,7 @@ struct Many {
   const Out& out;
   int block, blocks;
   uint16_t* wide;  // all inputs of the blocks
-  float* sums;     // the tiles of two pairs of blocks, as they left
+  float* sums;     // four tiles as they left
   float* total;    // [32][kMostBlocks * 16]
 
   static constexpr int stride() { return kMostBlocks * 16; }
@@ -65,34 +67,36 @@ void widen_panel(const Many& p) {
     widen(p.w, p.block, p.blocks, from, from + step, into);
 }
 
-void gather(const Many& p, int row, int count, int pair, int to, const float* sums) {
+void gather(const Many& p, int row, int count, int pair, int to) {
   const int groups = p.w.inputs / p.w.group;
   for (int c = pair; c < std::min(pair + 2, p.blocks); c++) {
     const Group group(p.w, p.block + c, to);
-    const float* from = sums + (c - pair) * 256;
+    const float* from = p.sums + (c - pair) * 256;
     float* total = p.total + c * 16;
     group.add(p.rows, groups, row, std::min(count, 16), from, total, p.stride());
     group.add(p.rows, groups, row + 16, count - 16, from + 512, total + 16 * p.stride(), p.stride());
   }
 }
 
-// Sums of one pair are gathered while the tiles already work on the next: two places take turns.
+// Sums of one pair are gathered while the tiles already work on the next, and before these leave: stores
+// complete in their order, and those of tiles wait for the products.
 void pass(const Many& p, int row) {
   const int count = std::min(32, p.rows.count - row), step = step_of(p.w);
   std::fill_n(p.total, 32 * p.stride(), 0.0f);
   const auto* x = static_cast<const uint16_t*>(p.rows.x) + static_cast<int64_t>(row) * p.w.inputs;
   const uint16_t* b = p.wide;
-  int turn = 0, waiting = -1, waiting_to = 0;
+  int waiting = -1, waiting_to = 0;
   for (int from = 0; from < p.w.inputs; from += step, x += step * kFewAmx) {
-    for (int pair = 0; pair < p.blocks; pair += 2, turn ^= 1) {
+    for (int pair = 0; pair < p.blocks; pair += 2) {
       const uint16_t* second = pair + 1 < p.blocks ? b + step * kColumns : b;
-      multiply(x, b, second, step / kBlock, p.sums + turn * 1024);
+      multiply(x, b, second, step / kBlock);
       b = second + step * kColumns;
-      if (waiting >= 0) gather(p, row, count, waiting, waiting_to, p.sums + (turn ^ 1) * 1024);
+      if (waiting >= 0) gather(p, row, count, waiting, waiting_to);
+      leave_tiles(p.sums);
       waiting = pair, waiting_to = from + step;
     }
   }
-  gather(p, row, count, waiting, waiting_to, p.sums + (turn ^ 1) * 1024);
+  gather(p, row, count, waiting, waiting_to);
   for (int r = 0; r < count; r++)
     for (int c = 0; c < p.blocks; c++)
       store(p.out, row + r, (p.block + c) * 16, _mm512_load_ps(p.total + r * p.stride() + c * 16));
@@ -101,7 +105,7 @@ void pass(const Many& p, int row) {
 }  // namespace
 
 void w4a16_amx_many(const Weights4& w, const Rows& rows, const Out& out, int begin, int end) {
-  alignas(64) float sums[2 * 1024], total[32 * kMostBlocks * 16];
+  alignas(64) float sums[4 * 256], total[32 * kMostBlocks * 16];
   const int64_t fitting = kPanelBytes / (static_cast<int64_t>(w.inputs) * 32) & ~1;
   const int most = static_cast<int>(std::clamp<int64_t>(fitting, 2, kMostBlocks));
   const Room wide = room_for(most, w.inputs);
