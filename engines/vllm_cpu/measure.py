@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from quantswarm.engines.vllm_cpu import fallback, kernels, layout, settings
@@ -78,9 +79,9 @@ def _every(
         if name.rpartition(".")[2] not in kernels.cap():
             continue
         if name.startswith("int8"):
-            yield name, lambda name=name: _eight_bits(q, name)
+            yield name, partial(_eight_bits, q, name)
         elif dtype == torch.bfloat16 or not name.endswith("amx"):
-            yield name, lambda name=name: _four_bits(q, scale, group, name)
+            yield name, partial(_four_bits, q, scale, group, name)
     if fallback.refusal(q.shape[1], q.shape[0], group) is None:
         yield "torch", lambda: _torch(q, scale, group)
     if dtype == torch.bfloat16 and hasattr(torch.ops._C, "cpu_gemm_wna16"):  # noqa: SLF001
@@ -184,8 +185,11 @@ def main(given: Sequence[str] | None = None) -> None:
     asked = _arguments(given)
     dtype = _prepare(asked.dtype)
     wanted = frozenset(filter(None, asked.only.split(",")))
-    shapes = [tuple(map(int, shape.split("x"))) for shape in asked.shapes.split(",")]
-    layers = [matrix(*shape, asked.group, dtype, wanted) for shape in shapes * asked.layers]
+    shapes = [shape.split("x") for shape in asked.shapes.split(",")]
+    layers = [
+        matrix(int(outputs), int(inputs), asked.group, dtype, wanted)
+        for outputs, inputs in shapes * asked.layers
+    ]
     for rows in map(int, asked.rows.split(",")):
         us = {
             name: all_ / asked.layers
