@@ -28,11 +28,13 @@ LIBRARY = "libquantswarm_cpu.so"
 
 _AVX2 = ("-mavx2", "-mfma", "-mf16c")
 _AVX512 = (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni")
+_AMX = (*_AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16")  # no AMX without AVX512-BF16
 FILE_FLAGS: Mapping[str, Sequence[str]] = {
     "prepare.cpp": _AVX2,
     "avx2.cpp": _AVX2,
     "vnni.cpp": _AVX512,
-    "amx.cpp": (*_AVX512, "-mamx-tile", "-mamx-bf16"),
+    "amx.cpp": _AMX,
+    "amx_many.cpp": _AMX,
     "dispatch.cpp": (),  # runs on any processor: it is what looks which one this is
     "operators.cpp": (),
     "fp8_kv_avx2.cpp": _AVX2,

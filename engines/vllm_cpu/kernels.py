@@ -35,15 +35,18 @@ KERNELS = {
     "int8.avx2": 5,
     "int8.vnni": 6,
 }
+# Up to so many rows a mode's own kernel is faster than AMX (docs/kernels.md has the figures).
+_BEFORE_AMX = {"w4a16": 4, "w4a8": 8}
 _CAPS = {"avx2": ("avx2",), "avx512": ("avx2", "vnni"), "amx": ("avx2", "vnni", "amx")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Kernels by name: for up to 8 rows, and for more."""
+    """Kernels by name: for up to `few_rows` rows, and for more."""
 
     few: str
     many: str
+    few_rows: int = 0
 
     @property
     def name(self) -> str:
@@ -84,7 +87,7 @@ def choose4(mode: str, wide_activations: bool, runs_here: frozenset[str]) -> Cho
     few = _best(mode, runs_here)
     amx = "w4a16.amx"
     if amx in runs_here and "amx" in cap() and not wide_activations:
-        return Choice(few=few, many=amx)  # exact, and from nine rows on the fastest in either mode
+        return Choice(few=few, many=amx, few_rows=_BEFORE_AMX[mode])
     return Choice(few=few, many=few)
 
 
@@ -124,7 +127,7 @@ def call4(
     """`linear4` with the tensors one by one, as a layer's parameters hold them."""
     import torch
 
-    numbers = KERNELS[choice.few], KERNELS[choice.many]
+    numbers = KERNELS[choice.few], KERNELS[choice.many], choice.few_rows
     op = torch.ops.quantswarm_cpu.linear4.default
     y: torch.Tensor = op(_rows(x), q, scale, zero, bias, outputs, *numbers)
     return y if x.dim() == 2 else y.view(*x.shape[:-1], outputs)

@@ -61,7 +61,7 @@ def library() -> Path:
         raise NotAvailable(
             "compiled CPU kernels for vLLM",
             f"none that fits under {home() / 'vllm_cpu'}",
-            next_step=f"make setup, or {FOUR_BIT}=torch",
+            next_step=f"make setup, or {FOUR_BIT}=torch and {INT8}=upstream",
         )
     return found
 

@@ -74,22 +74,12 @@ void as_planes(const Weights4& w, const Activations& x, int planes, Prepared& p)
   p.rows = {to, stride, x.rows, p.scale.data(), p.group_sum.data()};
 }
 
-// bfloat16 rows are used where they lie, unless they must be padded; sums only where zero points are.
-void as_bf16(const Weights4& w, const Activations& x, Prepared& p) {
+// Sums of groups, wanted only where there are zero points.
+void sum_rows(const Weights4& w, const Activations& x, Prepared& p) {
+  if (!w.zero) return;
   const int groups = w.inputs / w.group;
-  const bool padded = x.inputs != w.inputs;
-  p.rows = {x.x, x.stride, x.rows, nullptr, nullptr};
-  if (!padded && !w.zero) return;
-  uint16_t* to = nullptr;
-  if (padded) {
-    p.x.reset(new char[static_cast<size_t>(x.rows) * w.inputs * 2]());
-    p.rows.x = to = reinterpret_cast<uint16_t*>(p.x.get());
-    p.rows.stride = w.inputs;
-  }
-  if (w.zero) p.group_sum.resize(static_cast<size_t>(x.rows) * groups);
+  p.group_sum.resize(static_cast<size_t>(x.rows) * groups);
   each_row(x, [&](int r, const void* from) {
-    if (to) std::memcpy(to + static_cast<int64_t>(r) * w.inputs, from, x.inputs * 2);
-    if (!w.zero) return;
     thread_local std::vector<float> row;
     row.resize(w.inputs);
     widen_row(from, x.kind, x.inputs, w.inputs, row.data());
@@ -97,6 +87,46 @@ void as_bf16(const Weights4& w, const Activations& x, Prepared& p) {
                p.group_sum.data() + static_cast<int64_t>(r) * groups);
   });
   p.rows.group_sum = p.group_sum.data();
+}
+
+// bfloat16 rows are used where they lie, unless they must be padded.
+void as_bf16(const Weights4& w, const Activations& x, Prepared& p) {
+  p.rows = {x.x, x.stride, x.rows, nullptr, nullptr};
+  if (x.inputs != w.inputs) {
+    p.x.reset(new char[static_cast<size_t>(x.rows) * w.inputs * 2]());
+    auto* to = reinterpret_cast<uint16_t*>(p.x.get());
+    each_row(x, [&](int r, const void* from) {
+      std::memcpy(to + static_cast<int64_t>(r) * w.inputs, from, x.inputs * 2);
+    });
+    p.rows.x = to;
+    p.rows.stride = w.inputs;
+  }
+  sum_rows(w, x, p);
+}
+
+// Tiles of sixteen rows, [rows / 32][inputs / 32][2][16][32], zeros where there is no row or no input.
+void as_tiles(const Weights4& w, const Activations& x, Prepared& p) {
+  constexpr int kPair = kFewAmx * kBlock;  // two tiles
+  const int64_t rows = (x.rows + kFewAmx - 1) / kFewAmx * kFewAmx;
+  p.x.reset(new char[rows * w.inputs * 2]);
+  auto* to = reinterpret_cast<uint16_t*>(p.x.get());
+  const auto row_at = [&](int64_t r) {
+    return to + r / kFewAmx * kFewAmx * w.inputs + r % kFewAmx * kBlock;
+  };
+  for (int64_t r = x.rows; r < rows; r++)
+    for (int i = 0; i < w.inputs / kBlock; i++) std::memset(row_at(r) + i * kPair, 0, kBlock * 2);
+  const int left = x.inputs % kBlock;
+  each_row(x, [&](int r, const void* from) {
+    const auto* bits = static_cast<const uint16_t*>(from);
+    uint16_t* into = row_at(r);
+    for (int k = 0; k < x.inputs / kBlock; k++, into += kPair, bits += kBlock)
+      std::memcpy(into, bits, kBlock * 2);
+    if (left == 0) return;
+    std::memcpy(into, bits, left * 2);
+    std::memset(into + left, 0, (kBlock - left) * 2);
+  });
+  p.rows = {to, 0, x.rows, nullptr, nullptr};
+  sum_rows(w, x, p);
 }
 
 template <typename T, class Quantize>
@@ -127,15 +157,20 @@ int64_t usable() {
 }
 
 void product4(Kernel kernel, const Weights4& w, const Activations& x, const Out& out) {
-  static constexpr Product4 kProducts[] = {w4a8_avx2, w4a16_avx2, w4a8_vnni, w4a16_vnni, w4a16_amx};
+  static constexpr Product4 kProducts[] = {w4a8_avx2, w4a16_avx2, w4a8_vnni, w4a16_vnni,
+                                           w4a16_amx_few};
+  const bool tiles = kernel == kW4A16Amx && x.rows > kFewAmx;
+  const Product4 product = tiles ? w4a16_amx_many : kProducts[kernel];
   Prepared p;
-  if (kernel == kW4A16Amx)
+  if (tiles)
+    as_tiles(w, x, p);
+  else if (kernel == kW4A16Amx)
     as_bf16(w, x, p);
   else
     as_planes(w, x, kernel == kW4A8Avx2 || kernel == kW4A8Vnni ? 1 : 2, p);
   const bool alone = static_cast<int64_t>(w.blocks) * w.inputs * 8 < kAlone && x.rows < 4;
   share(alone ? 1 : omp_get_max_threads(), w.blocks,
-        [&](int begin, int end) { kProducts[kernel](w, p.rows, out, begin, end); });
+        [&](int begin, int end) { product(w, p.rows, out, begin, end); });
 }
 
 void product8(Kernel kernel, const Weights8& w, const Activations& x, const Out& out) {

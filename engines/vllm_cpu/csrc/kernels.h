@@ -59,9 +59,12 @@ void w4a8_avx2(const Weights4&, const Rows&, const Out&, int begin, int end);   
 void w4a16_avx2(const Weights4&, const Rows&, const Out&, int begin, int end);  // x: two planes
 void w4a8_vnni(const Weights4&, const Rows&, const Out&, int begin, int end);   // x: one plane
 void w4a16_vnni(const Weights4&, const Rows&, const Out&, int begin, int end);  // x: two planes
-void w4a16_amx(const Weights4&, const Rows&, const Out&, int begin, int end);   // x: bfloat16
+void w4a16_amx_few(const Weights4&, const Rows&, const Out&, int begin, int end);   // x: bfloat16
+void w4a16_amx_many(const Weights4&, const Rows&, const Out&, int begin, int end);  // x: bfloat16 tiles
 void int8_avx2(const Weights8&, const Rows&, const Out&, int begin, int end);   // x: int16
 void int8_vnni(const Weights8&, const Rows&, const Out&, int begin, int end);   // x: uint8
+
+constexpr int kFewAmx = 32;  // rows that `w4a16_amx_few` takes; `w4a16_amx_many` the rest
 
 bool amx_usable();  // asks Linux for the tile registers, once
 

@@ -31,8 +31,6 @@ quantswarm::Kernel checked(int64_t kernel) {
   return static_cast<quantswarm::Kernel>(kernel);
 }
 
-constexpr int64_t kFewRows = 8;  // AMX pays from nine rows on
-
 // Shapes that would read or write out of bounds; everything else is the packer's promise.
 void check(const Tensor& x, int64_t blocks, int64_t inputs, int64_t outputs,
            const std::optional<Tensor>& bias) {
@@ -59,7 +57,7 @@ quantswarm::Out out_of(const Tensor& y, const std::optional<Tensor>& bias) {
 
 Tensor linear4(const Tensor& x, const Tensor& q, const Tensor& scale,
                const std::optional<Tensor>& zero, const std::optional<Tensor>& bias,
-               int64_t outputs, int64_t few, int64_t many) {
+               int64_t outputs, int64_t few, int64_t many, int64_t few_rows) {
   check(x, q.size(0), q.size(1) * 8, outputs, bias);
   const Tensor y = torch::stable::new_empty(x, {x.size(0), outputs});
   const int blocks = static_cast<int>(q.size(0)), inputs = static_cast<int>(q.size(1) * 8);
@@ -67,7 +65,7 @@ Tensor linear4(const Tensor& x, const Tensor& q, const Tensor& scale,
       static_cast<const uint32_t*>(q.data_ptr()), scale.data_ptr(),
       zero ? static_cast<const uint8_t*>(zero->data_ptr()) : nullptr, kind_of(scale), blocks, inputs,
       inputs / static_cast<int>(scale.size(0))};
-  const auto kernel = checked(x.size(0) > kFewRows ? many : few);
+  const auto kernel = checked(x.size(0) > few_rows ? many : few);
   if (x.size(0) > 0) quantswarm::product4(kernel, w, rows_of(x), out_of(y, bias));
   return y;
 }
@@ -94,7 +92,7 @@ extern "C" __attribute__((visibility("default"))) int64_t quantswarm_cpu_usable(
 STABLE_TORCH_LIBRARY(quantswarm_cpu, m) {
   m.def(
       "linear4(Tensor x, Tensor q, Tensor scale, Tensor? zero, Tensor? bias, int outputs, int few,"
-      " int many) -> Tensor");
+      " int many, int few_rows) -> Tensor");
   m.def(
       "linear8(Tensor x, Tensor q, Tensor scale, Tensor sum, Tensor? bias, int outputs, int kernel)"
       " -> Tensor");

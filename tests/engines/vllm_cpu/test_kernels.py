@@ -61,7 +61,7 @@ def test_four_bits(runs_here, kernel, rows, outputs, groups, group, asymmetric, 
 
 
 @pytest.mark.parametrize("kernel", FOUR_BIT)
-@pytest.mark.parametrize(("inputs", "group"), [(2816, 128), (4864, 32), (2816, -1)])
+@pytest.mark.parametrize(("inputs", "group"), [(2816, 128), (4864, 32), (2816, -1), (9216, 128)])
 def test_wide_layers(runs_here, kernel, inputs, group):
     need(kernel, runs_here)
     made = random_weights(48, inputs, group, True)
@@ -159,7 +159,7 @@ def test_torch_compile_gives_the_same_with_any_number_of_rows(runs_here, mode):
 def test_the_operators_are_described_as_they_behave(runs_here):
     packed = packed4(random_weights(40, 64, 32, True), 32)
     choice = kernels.choose4("w4a16", True, runs_here)
-    numbers = kernels.KERNELS[choice.few], kernels.KERNELS[choice.many]
+    numbers = kernels.KERNELS[choice.few], kernels.KERNELS[choice.many], choice.few_rows
     arguments = (torch.randn(3, 64), packed.q, packed.scale, packed.zero, None, 40, *numbers)
     torch.library.opcheck(torch.ops.quantswarm_cpu.linear4.default, arguments)
 
@@ -193,6 +193,7 @@ def test_the_choice_by_processor_and_type(monkeypatch):
     monkeypatch.delenv(kernels.ISA_VARIABLE, raising=False)
     everything = frozenset(kernels.KERNELS)
     assert kernels.choose4("w4a8", False, everything).name == "w4a8.vnni+w4a16.amx"
+    assert kernels.choose4("w4a16", False, everything).few_rows == 4
     assert kernels.choose4("w4a16", True, everything).name == "w4a16.vnni"
     with pytest.raises(NotAvailable, match="AVX2"):
         kernels.choose4("w4a16", False, frozenset())

@@ -121,3 +121,55 @@ def test_what_cannot_be_served_is_refused_with_a_reason():
     assert "4 bits" in (QuantswarmW4A16LinearKernel.can_implement(config)[1] or "")
     config.weight_type, config.group_size = scalar_types.uint4, 48
     assert "multiples of 32" in (QuantswarmW4A16LinearKernel.can_implement(config)[1] or "")
+
+
+def int8_layer(q, scale, bias):
+    """Parameters as vLLM's compressed-tensors scheme registers them."""
+    layer = torch.nn.Module()
+    layer.logical_widths = [q.shape[0] // 2] * 2
+    for name, value in (("weight", q), ("weight_scale", scale), ("bias", bias)):
+        layer.register_parameter(name, torch.nn.Parameter(value, requires_grad=False))
+    for name in ("input_scale", "input_zero_point", "azp_adj"):
+        layer.register_parameter(name, None)
+    return layer
+
+
+def int8_kernel(**config):
+    from vllm.model_executor.kernels.linear.scaled_mm.ScaledMMLinearKernel import (
+        Int8ScaledMMLinearLayerConfig,
+    )
+
+    from quantswarm.engines.vllm_cpu.eight_bit import QuantswarmInt8LinearKernel
+
+    made = Int8ScaledMMLinearLayerConfig(**config)
+    if not QuantswarmInt8LinearKernel.can_implement(made)[0]:
+        return None
+    names = ["weight", "weight_scale", "input_scale", "input_zero_point", "azp_adj"]
+    return QuantswarmInt8LinearKernel(made, names)
+
+
+@pytest.mark.usefixtures("vllm", "with_library")
+@pytest.mark.parametrize("channelwise", [True, False])
+@pytest.mark.parametrize("isa", ["avx2", "amx"])
+def test_an_int8_layer_sums_exactly(monkeypatch, channelwise, isa):
+    """Rows whose largest value is 127 are their own integers: nothing is left to round."""
+    monkeypatch.setenv("QUANTSWARM_CPU_ISA", isa)
+    kernel = int8_kernel(
+        is_static_input_scheme=False, is_channelwise=channelwise, input_symmetric=True
+    )
+    q = torch.randint(-128, 128, (64, 256), dtype=torch.int8)
+    scale = torch.full((64, 1), 0.25) if channelwise else torch.tensor([0.25, 0.5])
+    each = torch.cat([scale.flatten()[i].expand(32) for i in (0, 1)])
+    layer = int8_layer(q, scale, torch.ones(64))
+    kernel.process_weights_after_loading(layer)
+    x = torch.randint(-127, 128, (3, 5, 256)).float()
+    x[..., 0] = 127
+    y = kernel.apply_weights(layer, x, layer.bias)
+    assert torch.equal(y, ((x.double() @ q.double().t()) * each + 1).float())
+
+
+@pytest.mark.usefixtures("vllm")
+@pytest.mark.parametrize("static", [True, False])
+def test_other_int8_schemes_are_left_to_upstream(static):
+    scheme = {"is_static_input_scheme": static, "input_symmetric": static}
+    assert int8_kernel(is_channelwise=True, **scheme) is None
