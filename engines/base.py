@@ -103,6 +103,11 @@ class Engine(ABC):
         """Names of the compute kernels that the server's log says it uses."""
         return ()
 
+    def served_with(self, log: str) -> Mapping[str, Any]:
+        """For the manifest, from the server's log: `kernel` (what serves the quantized parts),
+        `kv_cache_dtype` and `kv_cache_tokens`; None for what the log does not tell."""
+        return {}
+
     def warnings(
         self, host: Host, quant: str | None, spec: ServeSpec
     ) -> tuple[tuple[str, str, str, str], ...]:

@@ -20,7 +20,8 @@ class Recipe:
     `build(model, workdir)` writes into `workdir` and returns the file or folder to serve; it may
     return a path outside `workdir` (the model's own folder) when nothing has to be made. The store
     seals what it returns. `serve_flags` maps an engine's name to extra arguments. `requires` names
-    what `build` needs beyond Python packages (`llama-quantize`, say).
+    what `build` needs beyond Python packages (`llama-quantize`, say). `weights` names the recipe
+    whose artefact is served where only serving differs (the type of the key-value cache, say).
     """
 
     name: str
@@ -29,6 +30,7 @@ class Recipe:
     build: Callable[[ModelSource, Path], Path]
     serve_flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
+    weights: str | None = None
     aliases: tuple[str, ...] = ()
 
 

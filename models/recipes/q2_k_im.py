@@ -1,0 +1,7 @@
+"""`q2_k` guided by an importance matrix."""
+
+from quantswarm.models.gguf_quantize import recipe
+
+RECIPE = recipe(
+    "q2_k-im", "q2_k with an importance matrix, about BPW bits a weight", importance=True
+)
