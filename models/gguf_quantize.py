@@ -85,7 +85,7 @@ def _require_convertible(model: ModelSource) -> None:
     asked = f"GGUF of model {model.name!r}"
     gguf_convert.require_convertible(hf_folder.inspect(model.folder, asked), asked)
     tokenizer = hf_folder.read_json(model.folder / "tokenizer.json", asked)
-    gguf_vocabulary.require_gpt2_style(tokenizer, asked)
+    gguf_vocabulary.pre_tokenizer(tokenizer, asked)
 
 
 def _ready_made(model: ModelSource, quant: str) -> Path | None:

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+import unicodedata
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,9 +21,9 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from quantswarm.models import gguf_check, gguf_file, source, store
+from quantswarm.models import gguf_check, gguf_file, gguf_vocabulary, source, store
 from quantswarm.models.artefact import Artefact, ModelSource
-from quantswarm.models.recipes import recipe_named
+from quantswarm.models.recipes import recipe_named, recipes
 
 pytestmark = pytest.mark.engines
 
@@ -156,15 +157,31 @@ def test_f16_agrees_with_transformers_in_float32(serve: Any) -> None:
         ids.append(int(expected.argmax()))
 
 
+BITS = {
+    "q8_0": 8.56, "q6_k": 6.59, "q5_1": 6.11, "q5_k_m": 5.74, "q5_0": 5.64, "q5_k_s": 5.60,
+    "q4_1": 5.17, "q4_k_m": 4.96, "q4_0": 4.71, "q4_k_s": 4.75, "q3_k_l": 4.38, "q3_k_m": 4.07,
+    "q3_k_s": 3.72, "q2_k": 3.23, "bf16-gguf": 16.05,
+}  # fmt: skip
+WITH_IMPORTANCE = {
+    "iq4_nl": 4.71, "iq4_xs": 4.48, "iq3_s": 3.72, "iq3_xxs": 3.30, "iq2_s": 2.83, "iq2_xs": 2.64,
+    "q4_k_m-im": 4.96, "q3_k_m-im": 4.07, "q2_k-im": 3.23,
+}  # fmt: skip
+
+
 @pytest.mark.usefixtures("llama_home")
-@pytest.mark.parametrize(
-    ("quant", "bits"), [("q8_0", 8.5), ("q4_0", 4.5), ("q4_k_m", 5.0), ("q5_k_m", 5.8)]
-)
-def test_quantized_files_are_what_they_say(serve: Any, quant: str, bits: float) -> None:
+def test_every_type_is_what_it_says(serve: Any) -> None:
     tiny = source.resolve("tiny")
-    made = store.artefact(tiny, recipe_named(quant))
-    assert gguf_file.read(made.path).quant == quant
-    assert 8 * made.weights_bytes / tiny.parameters == pytest.approx(bits, rel=0.06)
+    served_by_gguf = {recipe.name for recipe in recipes().values() if recipe.format == "gguf"}
+    assert served_by_gguf == {*BITS, *WITH_IMPORTANCE, "f16", "q8_0-kv", "q4_0-kv"}
+    wanted = BITS | (WITH_IMPORTANCE if (tools() / "llama-imatrix").is_file() else {})
+    for quant, bits in wanted.items():
+        made = store.artefact(tiny, recipe_named(quant))
+        header = gguf_file.read(made.path)
+        account = json.loads((made.path.parent / store.PROVENANCE).read_text())
+        assert header.quant == account["type"] == quant.removesuffix("-im")
+        assert header.bits_per_weight == pytest.approx(bits, rel=0.05), quant
+        assert account["fallbacks"] == []
+        assert (account["importance"] is not None) == (quant in WITH_IMPORTANCE)
     text = serve(made).ask("/completion", prompt="import ", n_predict=8, temperature=0)["content"]
     assert text
 
@@ -177,3 +194,80 @@ def test_a_synthetic_model_speaks_visible_ascii(serve: Any, micro: ModelSource) 
     assert answer["content"].isascii()
     assert answer["content"].isprintable()
     assert len(answer["content"].strip()) >= 32
+
+
+QWEN2_CUT, LLAMA3_CUT = gguf_vocabulary.PATTERNS
+LLAMA3_ROPE = {
+    "rope_type": "llama3", "rope_theta": 10_000.0, "factor": 4.0, "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0, "original_max_position_embeddings": 64,
+}  # fmt: skip
+SHAPE = {
+    "vocab_size": 2048, "hidden_size": 256, "intermediate_size": 256, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512,
+    "bos_token_id": 0, "eos_token_id": 0,
+}  # fmt: skip
+
+
+def random_model(folder: Path, tiny_folder: Path, kind: str, *, tied: bool) -> Any:
+    """A model of random weights (biases too) with `tiny`'s words, cut as models of its kind do."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(1)
+    facts = {**SHAPE, "tie_word_embeddings": tied}
+    if kind == "qwen2":
+        model = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**facts))
+    else:
+        config = transformers.LlamaConfig(**facts, rope_parameters=LLAMA3_ROPE)
+        model = transformers.LlamaForCausalLM(config)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if value.ndim == 2:
+                value.normal_(0, 0.05)
+            elif name.endswith("bias"):
+                value.normal_(0, 1)
+    model.save_pretrained(folder)
+    tokenizer = json.loads((tiny_folder / "tokenizer.json").read_text())
+    pattern = QWEN2_CUT if kind == "qwen2" else LLAMA3_CUT
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated"}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    parts = [{**split, "invert": False}, {**level, "use_regex": False}]
+    tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": parts}
+    tokenizer["normalizer"] = {"type": "NFC"} if kind == "qwen2" else None
+    tokenizer["model"]["ignore_merges"] = kind != "qwen2"
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    return model.float().eval()
+
+
+@pytest.mark.usefixtures("llama_home")
+@pytest.mark.parametrize(("kind", "tied"), [("qwen2", True), ("qwen2", False), ("llama3", True)])
+def test_other_architectures_agree_with_transformers(
+    serve: Any, tmp_path: Path, tiny_folder: Path, kind: str, tied: bool
+) -> None:
+    import torch
+
+    reference = random_model(tmp_path / "model", tiny_folder, kind, tied=tied)
+    model = source.resolve(str(tmp_path / "model"))
+    made = store.artefact(model, recipe_named("f16"))
+    assert gguf_file.read(made.path).values["tokenizer.ggml.pre"] == (
+        "qwen2" if kind == "qwen2" else "llama-bpe"
+    )
+    server = serve(made)
+    tokenizer = Tokenizer.from_file(str(model.tokenizer))
+    code = [line for line in (tiny_folder / "held_out.txt").read_text().splitlines() if line]
+    texts = [
+        text for text in (*TEXTS, *code[:200]) if text and unicodedata.is_normalized("NFC", text)
+    ]
+    wrong = [
+        text
+        for text in texts
+        if server.ids(text) != tokenizer.encode(text, add_special_tokens=False).ids
+    ]
+    assert not wrong
+    ids = tokenizer.encode("\n".join(code[:40])).ids[:300]
+    with torch.no_grad():
+        expected = torch.log_softmax(reference(torch.tensor([ids])).logits[0, -1], dim=-1)
+    answer = server.ask("/completion", prompt=ids, n_predict=1, temperature=0, n_probs=64)
+    (first,) = answer["completion_probabilities"]
+    assert len(first["top_logprobs"]) == 64
+    for found in first["top_logprobs"]:
+        assert math.isclose(found["logprob"], float(expected[found["id"]]), abs_tol=0.02)
