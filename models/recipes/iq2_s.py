@@ -3,5 +3,5 @@
 from quantswarm.models.gguf_quantize import recipe
 
 RECIPE = recipe(
-    "iq2_s", "2-bit GGUF by code book, importance matrix, about BPW bits a weight", importance=True
+    "iq2_s", "2-bit GGUF by code book, importance matrix, 2.8 bits a weight", importance=True
 )

@@ -4,6 +4,6 @@ from quantswarm.models.gguf_quantize import recipe
 
 RECIPE = recipe(
     "iq2_xs",
-    "small 2-bit GGUF by code book, importance matrix, about BPW bits a weight",
+    "small 2-bit GGUF by code book, importance matrix, 2.6 bits a weight",
     importance=True,
 )

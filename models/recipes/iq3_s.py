@@ -3,5 +3,5 @@
 from quantswarm.models.gguf_quantize import recipe
 
 RECIPE = recipe(
-    "iq3_s", "3-bit GGUF by code book, importance matrix, about BPW bits a weight", importance=True
+    "iq3_s", "3-bit GGUF by code book, importance matrix, 3.7 bits a weight", importance=True
 )

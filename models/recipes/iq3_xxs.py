@@ -4,6 +4,6 @@ from quantswarm.models.gguf_quantize import recipe
 
 RECIPE = recipe(
     "iq3_xxs",
-    "small 3-bit GGUF by code book, importance matrix, about BPW bits a weight",
+    "small 3-bit GGUF by code book, importance matrix, 3.3 bits a weight",
     importance=True,
 )

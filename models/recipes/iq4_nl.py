@@ -4,6 +4,6 @@ from quantswarm.models.gguf_quantize import recipe
 
 RECIPE = recipe(
     "iq4_nl",
-    "4-bit GGUF of curved steps, importance matrix, about BPW bits a weight",
+    "4-bit GGUF of curved steps, importance matrix, 4.7 bits a weight",
     importance=True,
 )

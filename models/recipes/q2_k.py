@@ -2,4 +2,4 @@
 
 from quantswarm.models.gguf_quantize import recipe
 
-RECIPE = recipe("q2_k", "2-bit GGUF of super-blocks, about BPW bits a weight")
+RECIPE = recipe("q2_k", "2-bit GGUF of super-blocks, 3.2 bits a weight")

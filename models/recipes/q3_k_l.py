@@ -2,4 +2,4 @@
 
 from quantswarm.models.gguf_quantize import recipe
 
-RECIPE = recipe("q3_k_l", "3-bit GGUF of super-blocks, large, about BPW bits a weight")
+RECIPE = recipe("q3_k_l", "3-bit GGUF of super-blocks, large, 4.3 bits a weight")

@@ -2,4 +2,4 @@
 
 from quantswarm.models.gguf_quantize import recipe
 
-RECIPE = recipe("q3_k_m", "3-bit GGUF of super-blocks, about BPW bits a weight")
+RECIPE = recipe("q3_k_m", "3-bit GGUF of super-blocks, 4.0 bits a weight")

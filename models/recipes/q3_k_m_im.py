@@ -2,6 +2,4 @@
 
 from quantswarm.models.gguf_quantize import recipe
 
-RECIPE = recipe(
-    "q3_k_m-im", "q3_k_m with an importance matrix, about BPW bits a weight", importance=True
-)
+RECIPE = recipe("q3_k_m-im", "q3_k_m with an importance matrix, 4.0 bits a weight", importance=True)

@@ -2,4 +2,4 @@
 
 from quantswarm.models.gguf_quantize import recipe
 
-RECIPE = recipe("q3_k_s", "3-bit GGUF of super-blocks, small, about BPW bits a weight")
+RECIPE = recipe("q3_k_s", "3-bit GGUF of super-blocks, small, 3.7 bits a weight")

@@ -2,4 +2,4 @@
 
 from quantswarm.models.gguf_quantize import recipe
 
-RECIPE = recipe("q4_1", "plain 4-bit GGUF with minima, about BPW bits a weight")
+RECIPE = recipe("q4_1", "plain 4-bit GGUF with minima, 5.1 bits a weight")

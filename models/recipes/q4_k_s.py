@@ -2,4 +2,4 @@
 
 from quantswarm.models.gguf_quantize import recipe
 
-RECIPE = recipe("q4_k_s", "4-bit GGUF of super-blocks, small, about BPW bits a weight")
+RECIPE = recipe("q4_k_s", "4-bit GGUF of super-blocks, small, 4.7 bits a weight")

@@ -2,4 +2,4 @@
 
 from quantswarm.models.gguf_quantize import recipe
 
-RECIPE = recipe("q5_0", "plain 5-bit GGUF, about BPW bits a weight")
+RECIPE = recipe("q5_0", "plain 5-bit GGUF, 5.6 bits a weight")

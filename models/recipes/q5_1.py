@@ -2,4 +2,4 @@
 
 from quantswarm.models.gguf_quantize import recipe
 
-RECIPE = recipe("q5_1", "plain 5-bit GGUF with minima, about BPW bits a weight")
+RECIPE = recipe("q5_1", "plain 5-bit GGUF with minima, 6.1 bits a weight")

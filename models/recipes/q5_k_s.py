@@ -2,4 +2,4 @@
 
 from quantswarm.models.gguf_quantize import recipe
 
-RECIPE = recipe("q5_k_s", "5-bit GGUF of super-blocks, small, about BPW bits a weight")
+RECIPE = recipe("q5_k_s", "5-bit GGUF of super-blocks, small, 5.6 bits a weight")

@@ -2,4 +2,4 @@
 
 from quantswarm.models.gguf_quantize import recipe
 
-RECIPE = recipe("q6_k", "6-bit GGUF of super-blocks, about BPW bits a weight")
+RECIPE = recipe("q6_k", "6-bit GGUF of super-blocks, 6.6 bits a weight")
