@@ -200,4 +200,4 @@ def _bytes_of(tensor: Tensor) -> int:
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
     block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType(tensor.type_number)]
-    return math.prod(tensor.shape) // block * block_bytes
+    return int(math.prod(tensor.shape) // block * block_bytes)

@@ -80,14 +80,14 @@ def pre_tokenizer(tokenizer: Mapping[str, Any], asked: str) -> str:
 def _cut_by(cut: Mapping[str, Any]) -> str | None:
     if cut.get("type") == "ByteLevel" and cut.get("use_regex", True):
         return "gpt-2"
-    parts = cut.get("pretokenizers") or ()
+    parts = list(cut.get("pretokenizers") or ())
     if [part.get("type") for part in parts] != ["Split", "ByteLevel"]:
         return None
     split, byte_level = parts
     plain = split.get("behavior") == "Isolated" and not split.get("invert")
     if not plain or byte_level.get("use_regex", True):
         return None
-    return PATTERNS.get((split.get("pattern") or {}).get("Regex"))
+    return PATTERNS.get(str((split.get("pattern") or {}).get("Regex")))
 
 
 def _puts_a_space(cut: Mapping[str, Any]) -> bool:
