@@ -1,4 +1,4 @@
-"""llama.cpp's programs that make weights: where each is found on this machine."""
+"""The programs of llama.cpp that models are made with: where each is found on this machine."""
 
 from __future__ import annotations
 
