@@ -1,7 +1,7 @@
 """llama.cpp's key-value cache in fewer bits: which types, how they are asked for and proved.
 
-Keys and values get the same type: a CUDA build has flash attention for equal types only, and a
-quantized cache of values needs flash attention everywhere.
+Keys and values get the same type: a CUDA build compiles its quantized kernels for few pairs of
+types. A quantized cache of values needs flash attention everywhere.
 """
 
 from __future__ import annotations
