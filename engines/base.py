@@ -80,6 +80,8 @@ class Engine(ABC):
     summary: ClassVar[str]
     formats: ClassVar[Mapping[str, tuple[str, ...]]]
     """Weight format it can load → the flags that say so; `{}` for an engine without weights."""
+    unloadable: ClassVar[Mapping[str, str]] = {}
+    """Weight format that users expect of it and do not get → why, and where they would."""
     health_path: ClassVar[str] = "/health"
     metrics_path: ClassVar[str | None] = "/metrics"
     gauges: ClassVar[Mapping[str, str]] = {}

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from quantswarm.engines import options
+from quantswarm.engines import llamacpp_kv, options
 from quantswarm.engines.base import Availability, Command, Engine, Precision, ServeSpec
 from quantswarm.engines.hardware import gpus_or_reason
 from quantswarm.engines.process import mapped_in
@@ -19,8 +19,11 @@ from quantswarm.models.errors import BadFile
 if TYPE_CHECKING:
     from quantswarm.engines.hardware import Host
 
-OPTIONS = {"prefix_cache": "on|off: keep prompts in memory for later requests (off: measured work)"}
 PLAIN_CACHES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
+OPTIONS = {
+    "prefix_cache": "on|off: keep prompts in memory for later requests (off: measured work)",
+    llamacpp_kv.OPTION: llamacpp_kv.MEANING,
+}
 AVX512_VARIANTS = ("skylakex", "cannonlake", "cascadelake", "icelake", "cooperlake", "zen4")
 NO_SERVER = "no llama-server: LLAMA_SERVER_BIN is not set, PATH has none, set-up has made none"
 
@@ -142,6 +145,7 @@ class LlamaCpp(Engine):
             *("-t", str(spec.threads), "-tb", str(spec.threads)),
             *_binding(spec, reasons),
             *flags,
+            *llamacpp_kv.flags(given, flags, reasons),
             *("--metrics", "--no-webui"),
         ]
         if not options.switched_on(given, "prefix_cache"):
@@ -149,8 +153,10 @@ class LlamaCpp(Engine):
             reasons["prefix_cache"] = "off: every prompt of a measurement is computed"
         if spec.device == "cuda":
             argv += ["-ngl", "all" if spec.gpu_layers < 0 else str(spec.gpu_layers)]
-        if spec.log_requests:
+        if spec.log_requests or "-ctk" in argv:
             argv += ["--log-verbosity", "4"]
+        if "-ctk" in argv:
+            reasons["--log-verbosity"] = "the lines that prove the type of the cache are of level 4"
         if spec.api_key_file is not None:
             argv += ["--api-key-file", str(spec.api_key_file)]
         return Command(argv=tuple(argv), reasons=reasons)
@@ -177,6 +183,10 @@ class LlamaCpp(Engine):
             keys=PLAIN_CACHES.get(keys, f"rotated {keys}"),
             values=PLAIN_CACHES.get(values, f"rotated-64 {values}"),
         )
+
+    def served_with(self, log: str) -> Mapping[str, Any]:
+        """The cache that the server made."""
+        return llamacpp_kv.facts(log)
 
     def warnings(
         self, host: Host, quant: str | None, spec: ServeSpec

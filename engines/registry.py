@@ -38,10 +38,11 @@ def flags_for(engine: Engine, recipe: Recipe) -> tuple[str, ...]:
     if recipe.format in engine.formats:
         return (*engine.formats[recipe.format], *recipe.serve_flags.get(engine.name, ()))
     able = [other.name for other in engines().values() if recipe.format in other.formats]
+    why = engine.unloadable.get(recipe.format, "")
     raise UnsupportedPair(
         f"quantization {recipe.name!r} on engine {engine.name!r}",
         f"{engine.name} does not load {recipe.format} weights",
-        evidence=f"Engines that can: {', '.join(able) or 'none'}.",
+        evidence=f"{why} Engines that can: {', '.join(able) or 'none'}.".lstrip(),
         next_step=f"choose one of them, or a quantization of {engine.name}: quantswarm quants",
     )
 

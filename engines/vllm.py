@@ -56,6 +56,10 @@ class Vllm(Engine):
         "awq": (),
         "compressed-tensors": (),
     }
+    unloadable: ClassVar[Mapping[str, str]] = {
+        "gguf": "vLLM reads GGUF through vllm-gguf-plugin, whose kernels (CUDA, ROCm, Triton) take"
+        " tensors of a GPU alone; set-up does not install it (docs/gguf.md)."
+    }
     options: ClassVar[Mapping[str, str]] = OPTIONS
     gauges: ClassVar[Mapping[str, str]] = {
         "running": "vllm:num_requests_running",

@@ -15,10 +15,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from quantswarm.engines.llamacpp_kv import TYPES
+
 _IGNORED = {
     "-cb": "always on",
     "--no-webui": "the wheel has no page",
 }
+_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 _STOP = {signal.SIGINT, signal.SIGTERM}
 
 
@@ -59,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cache-ram", type=int)
     parser.add_argument("--api-key-file", type=Path)
     parser.add_argument("--log-verbosity", type=int)
+    parser.add_argument("-ctk", "--cache-type-k", choices=TYPES, default="f16")
+    parser.add_argument("-ctv", "--cache-type-v", choices=TYPES, default="f16")
+    parser.add_argument("-fa", "--flash-attn", choices=_ATTENTION, default="auto")
     for word, why in _IGNORED.items():
         parser.add_argument(word, action="store_true", help=why)
     return parser
@@ -74,6 +80,9 @@ def _parameters(parameters: Any, asked: argparse.Namespace) -> Any:
     parameters.n_ctx = asked.ctx_size
     parameters.endpoint_metrics = asked.metrics
     parameters.cache_prompt = asked.cache_prompt
+    parameters.cache_type_k = TYPES[asked.cache_type_k]
+    parameters.cache_type_v = TYPES[asked.cache_type_v]
+    parameters.flash_attn_type = _ATTENTION[asked.flash_attn]
     if asked.threads is not None:
         parameters.cpuparams.n_threads = asked.threads
         parameters.cpuparams_batch.n_threads = asked.threads_batch or asked.threads

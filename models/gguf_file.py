@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +37,11 @@ QUANTS: Mapping[int, str] = {
     11: "q3_k_s", 12: "q3_k_m", 13: "q3_k_l", 14: "q4_k_s", 15: "q4_k_m", 16: "q5_k_s",
     17: "q5_k_m", 18: "q6_k", 19: "iq2_xxs", 20: "iq2_xs", 21: "q2_k_s", 22: "iq3_xs",
     23: "iq3_xxs", 24: "iq1_s", 25: "iq4_nl", 26: "iq3_s", 27: "iq3_m", 28: "iq2_s", 29: "iq2_m",
-    30: "iq4_xs", 31: "iq1_m", 32: "bf16",
+    30: "iq4_xs", 31: "iq1_m", 32: "bf16-gguf",
 }  # fmt: skip
-"""`general.file_type`, by llama.cpp's numbers."""
+"""`general.file_type`, by llama.cpp's numbers, as recipes are named here."""
 
-UNQUANTIZED = ("f32", "bf16", "f16")
+UNQUANTIZED = ("f32", "bf16-gguf", "f16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,19 @@ class GgufHeader:
     def parameters(self) -> int:
         """Elements of all tensors."""
         return sum(math.prod(tensor.shape) for tensor in self.tensors)
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Of all tensors together, norms and embeddings included."""
+        return 8 * sum(map(_bytes_of, self.tensors)) / self.parameters
+
+    @property
+    def types(self) -> dict[str, int]:
+        """How many tensors are stored in each of ggml's types."""
+        from gguf.constants import GGMLQuantizationType
+
+        names = (GGMLQuantizationType(tensor.type_number).name for tensor in self.tensors)
+        return dict(sorted(Counter(name.lower() for name in names).items()))
 
 
 def read(path: Path) -> GgufHeader:
@@ -173,13 +187,17 @@ def _tensor(cursor: _Cursor) -> Tensor:
 
 
 def _check_data(tensors: tuple[Tensor, ...], values: Mapping[str, Any], cursor: _Cursor) -> None:
-    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-
     alignment = int(values.get("general.alignment", 32))
     start = math.ceil(cursor.at / alignment) * alignment
     size_bytes = cursor.at + cursor.left
     for tensor in tensors:
-        block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType(tensor.type_number)]
-        end = start + tensor.offset + math.prod(tensor.shape) // block * block_bytes
+        end = start + tensor.offset + _bytes_of(tensor)
         if end > size_bytes:
             raise ValueError(f"tensor {tensor.name} ends at {end:,}, the file at {size_bytes:,}")
+
+
+def _bytes_of(tensor: Tensor) -> int:
+    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType(tensor.type_number)]
+    return int(math.prod(tensor.shape) // block * block_bytes)

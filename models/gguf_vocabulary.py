@@ -1,7 +1,8 @@
 """A Hugging Face byte-level BPE tokenizer as GGUF holds it.
 
-Only GPT-2's way of cutting text before merging is known here. llama.cpp takes a wrong name for it
-without a word and then gives other ids for part of all texts, so anything else is refused.
+The ways of GPT-2, Qwen2 and Llama 3 to cut text before merging are known here. llama.cpp takes a
+wrong name without a word and then gives other ids for part of all texts, so others are refused.
+Qwen2's tokenizers bring text into NFC first, llama.cpp does not: ids differ for text that is not.
 """
 
 from __future__ import annotations
@@ -12,6 +13,14 @@ from typing import Any
 from quantswarm.models.errors import BadFile, UnsupportedPair
 from quantswarm.models.hf_folder import HfFolder, read_json
 
+_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+PATTERNS = {
+    _WORDS + r"\p{N}" + _REST: "qwen2",
+    _WORDS + r"\p{N}{1,3}" + _REST: "llama-bpe",
+}
+"""The pattern that text is split by → llama.cpp's name for it."""
+
 _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
 _END_OF_TURN = ("<|end|>", "<|im_end|>", "<|eot_id|>", "<|end_of_turn|>")
 
@@ -20,10 +29,10 @@ def write(writer: Any, model: HfFolder) -> None:
     """Add tokens, merges, special ids and the chat template to a GGUF writer."""
     asked = f"tokenizer of {model.path}"
     tokenizer = read_json(model.path / "tokenizer.json", asked)
-    require_gpt2_style(tokenizer, asked)
+    cut = pre_tokenizer(tokenizer, asked)
     tokens, kinds = _tokens(tokenizer, int(model.config["vocab_size"]), asked)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    writer.add_tokenizer_pre(cut)
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
     writer.add_token_merges([_merge(pair) for pair in tokenizer["model"]["merges"]])
@@ -34,25 +43,27 @@ def write(writer: Any, model: HfFolder) -> None:
     writer.add_add_space_prefix(False)
 
 
-def require_gpt2_style(tokenizer: Mapping[str, Any], asked: str) -> None:
-    """`UnsupportedPair` unless llama.cpp's `gpt-2` pre-tokenizer gives the same ids."""
+def pre_tokenizer(tokenizer: Mapping[str, Any], asked: str) -> str:
+    """llama.cpp's name for how this tokenizer cuts text; `UnsupportedPair` where it has none
+    that gives the same ids."""
     bpe = tokenizer.get("model") or {}
     cut = tokenizer.get("pre_tokenizer") or {}
+    name = _cut_by(cut)
+    normalizer = tokenizer.get("normalizer") or {}
     reasons = {
         f"its model is {bpe.get('type')}, not BPE": bpe.get("type") != "BPE",
-        f"its text is cut by {_names(cut)}, not by GPT-2's ByteLevel": (
-            cut.get("type") != "ByteLevel" or not cut.get("use_regex", True)
+        f"its text is cut by {_names(cut)}, not by GPT-2's ByteLevel, Qwen2's or Llama 3's": (
+            name is None
         ),
-        "a space is put before the text": bool(cut.get("add_prefix_space")),
-        "its text is normalized first": bool(tokenizer.get("normalizer")),
-        "it falls back to bytes, or skips merges, or marks parts of words": any(
+        "a space is put before the text": _puts_a_space(cut),
+        "its text is normalized first": bool(normalizer)
+        and (name, normalizer.get("type")) != ("qwen2", "NFC"),
+        "it falls back to bytes, or marks parts of words": any(
             bpe.get(name)
-            for name in (
-                "byte_fallback",
-                "ignore_merges",
-                "continuing_subword_prefix",
-                "end_of_word_suffix",
-            )
+            for name in ("byte_fallback", "continuing_subword_prefix", "end_of_word_suffix")
+        ),
+        "it skips merges for whole words, or does not where Llama 3 does": (
+            bool(bpe.get("ignore_merges")) != (name == "llama-bpe")
         ),
     }
     for reason, applies in reasons.items():
@@ -62,6 +73,25 @@ def require_gpt2_style(tokenizer: Mapping[str, Any], asked: str) -> None:
                 f"{reason}; llama.cpp would silently give other token ids",
                 next_step="give a ready-made .gguf file as model, or serve the folder with vllm",
             )
+    assert name is not None
+    return name
+
+
+def _cut_by(cut: Mapping[str, Any]) -> str | None:
+    if cut.get("type") == "ByteLevel" and cut.get("use_regex", True):
+        return "gpt-2"
+    parts = list(cut.get("pretokenizers") or ())
+    if [part.get("type") for part in parts] != ["Split", "ByteLevel"]:
+        return None
+    split, byte_level = parts
+    plain = split.get("behavior") == "Isolated" and not split.get("invert")
+    if not plain or byte_level.get("use_regex", True):
+        return None
+    return PATTERNS.get(str((split.get("pattern") or {}).get("Regex")))
+
+
+def _puts_a_space(cut: Mapping[str, Any]) -> bool:
+    return any(part.get("add_prefix_space") for part in (cut, *(cut.get("pretokenizers") or ())))
 
 
 def _names(cut: Mapping[str, Any]) -> str:

@@ -7,18 +7,20 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from quantswarm.models import gguf_file
 from quantswarm.models.artefact import Artefact, ModelSource
 from quantswarm.models.errors import UnsupportedPair
 from quantswarm.models.quantized import require_same
-from quantswarm.models.recipes import Recipe
+from quantswarm.models.recipes import Recipe, recipe_named
 from quantswarm.models.sealed import Contents, Seal, read_seal, sealed_folder
 
 _LAYOUT = 1
 """Part of every key: raise it when a converter changes, and all artefacts are built again."""
 
+PROVENANCE = "quantization.json"
 _WEIGHTS = (".safetensors", ".gguf", ".bin")
 
 
@@ -43,6 +45,8 @@ def artefact(source: ModelSource, recipe: Recipe) -> Artefact:
 
     Raises what the recipe raises, `NoSpace` when the disk fills.
     """
+    if recipe.weights is not None:
+        return replace(artefact(source, recipe_named(recipe.weights)), quant=recipe.name)
 
     def build(aside: Path) -> Contents:
         work = aside / "work"
@@ -66,6 +70,8 @@ def planned(name: str, recipe: Recipe) -> Artefact:
     """
     from quantswarm.models.source import planned_source
 
+    if recipe.weights is not None:
+        return replace(planned(name, recipe_named(recipe.weights)), quant=recipe.name)
     source = planned_source(name, quant=recipe.name)
     folder = _folder(source, recipe)
     seal = read_seal(folder)
@@ -99,8 +105,14 @@ def _ready(source: ModelSource, recipe: Recipe) -> Path | None:
 
 
 def _keep(made: Path, aside: Path, recipe: Recipe) -> Contents:
-    """Move what is served out of the scratch folder, under a name that `planned` can foretell."""
+    """Move what is served out of the scratch folder, under a name that `planned` can foretell.
+
+    The account of a file's making, where its recipe wrote one beside it, is kept beside it.
+    """
     kept = aside / f"model{made.suffix if made.is_file() else ''}"
+    account = made.with_name(PROVENANCE)
+    if made.is_file() and account.is_file():
+        account.rename(aside / PROVENANCE)
     made.rename(kept)
     shutil.rmtree(aside / "work", ignore_errors=True)
     return Contents(facts={"serve": kept.name, "recipe": recipe.name})

@@ -29,7 +29,13 @@ SDIST_SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
 CMAKE_HOOK = "cpu_variants.cmake"
 _MENDED = (CMAKE_HOOK, "amx_tile_config.h")
 """Files of ours that take part in the compilation."""
-PROGRAMS = ("llama-server", "llama-quantize", "llama-perplexity", "llama-batched-bench")
+PROGRAMS = (
+    "llama-server",
+    "llama-quantize",
+    "llama-imatrix",
+    "llama-perplexity",
+    "llama-batched-bench",
+)
 
 _FLAGS = (
     "CMAKE_BUILD_TYPE=Release",

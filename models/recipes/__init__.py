@@ -24,6 +24,8 @@ class Recipe:
     to engine options (`--option`), over which the user's own prevail. `requires` names what
     `build` needs beyond Python packages (`llama-quantize`, say). `variant` tells what the user may
     change about the weights: other settings are another artefact. `devices` can serve them.
+    `weights` names the recipe whose artefact is served where only serving differs (the type of the
+    key-value cache, say).
     """
 
     name: str
@@ -35,6 +37,7 @@ class Recipe:
     requires: tuple[str, ...] = ()
     variant: Callable[[], Mapping[str, Any]] | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")
+    weights: str | None = None
     aliases: tuple[str, ...] = ()
 
 

@@ -2,4 +2,4 @@
 
 from quantswarm.models.gguf_quantize import recipe
 
-RECIPE = recipe("q4_0", "plain 4-bit GGUF, 4.5 bits a weight")
+RECIPE = recipe("q4_0", "plain 4-bit GGUF, 4.7 bits a weight")

@@ -2,4 +2,4 @@
 
 from quantswarm.models.gguf_quantize import recipe
 
-RECIPE = recipe("q4_k_m", "4-bit GGUF of super-blocks, about 4.8 bits a weight", aliases=("int4",))
+RECIPE = recipe("q4_k_m", "4-bit GGUF of super-blocks, 4.9 bits a weight", aliases=("int4",))

@@ -2,4 +2,4 @@
 
 from quantswarm.models.gguf_quantize import recipe
 
-RECIPE = recipe("q5_k_m", "5-bit GGUF of super-blocks, about 5.7 bits a weight")
+RECIPE = recipe("q5_k_m", "5-bit GGUF of super-blocks, 5.7 bits a weight")

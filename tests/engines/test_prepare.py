@@ -14,7 +14,7 @@ from quantswarm.engines.prepare import ServeOptions, prepare
 from quantswarm.engines.registry import engine_named
 from quantswarm.models.artefact import Artefact
 from quantswarm.models.errors import BadFile, UnknownName, UnsupportedPair, UserMistake
-from quantswarm.models.recipes import recipe_named
+from quantswarm.models.recipes import recipe_named, recipes
 
 HOST = Host(
     cpu="A CPU",
@@ -117,6 +117,24 @@ def test_layers_with_a_gpu(asked, flag):
     assert after(prepared.command.argv, "-ngl") == flag
 
 
+@pytest.mark.parametrize(
+    "quant", [recipe.name for recipe in recipes().values() if recipe.format == "gguf"]
+)
+def test_every_gguf_type_goes_to_the_gpu_by_layers(quant):
+    server = made("llamacpp", quant, host=GPU_HOST, device="cuda", gpu_layers="7")
+    python = made("llamacpp-python", quant, host=GPU_HOST, device="cuda", gpu_layers="7")
+    assert after(server.command.argv, "-ngl") == "7"
+    assert after(python.command.argv, "--n_gpu_layers") == "7"
+
+
+def test_the_cache_option_goes_with_any_weights_and_is_proved_by_the_log():
+    argv = made("llamacpp", "q4_k_m", engine_options={"kv": "q8_0"}).command.argv
+    assert (after(argv, "-ctk"), after(argv, "-ctv"), after(argv, "-fa")) == ("q8_0", "q8_0", "on")
+    assert after(argv, "--log-verbosity") == "4"
+    with pytest.raises(UserMistake, match="already"):
+        made("llamacpp", "q8_0-kv", engine_options={"kv": "q4_0"})
+
+
 def test_layers_that_are_no_number():
     with pytest.raises(UserMistake, match="neither a number"):
         made("llamacpp", "q8_0", gpu_layers="many")
@@ -138,6 +156,8 @@ def test_the_device_is_explained(monkeypatch):
 def test_pairs_that_cannot_work_name_those_that_can():
     with pytest.raises(UnsupportedPair, match="llamacpp"):
         made("vllm", "q8_0")
+    with pytest.raises(UnsupportedPair, match="tensors of a GPU alone"):
+        made("vllm", "iq4_xs")
     with pytest.raises(UserMistake, match="needs weights"):
         made("vllm", "fp32", artefact=None)
 

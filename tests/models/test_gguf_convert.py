@@ -109,8 +109,8 @@ def edit_config(folder: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"architectures": ["Qwen2ForCausalLM"]}, "Qwen2ForCausalLM"),
-        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "llama3"),
+        ({"architectures": ["Qwen3ForCausalLM"]}, "Qwen3ForCausalLM"),
+        ({"rope_scaling": {"rope_type": "linear", "factor": 8.0}}, "linear"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "yarn"),
         ({"sliding_window": 4096}, "window"),
         ({"quantization_config": {"bits": 4}}, "quantized already"),
@@ -127,7 +127,7 @@ def test_what_the_converter_does_not_know_is_refused(
 
 def test_an_unknown_tensor_is_refused() -> None:
     with pytest.raises(UnsupportedPair, match="no place in a plain Llama"):
-        gguf_convert.gguf_name("model.layers.0.self_attn.q_proj.bias", "x")
+        gguf_convert.gguf_name("model.layers.0.self_attn.o_proj.bias", "x")
 
 
 def test_values_beyond_float16_are_refused(micro_folder: Path, tmp_path: Path) -> None:

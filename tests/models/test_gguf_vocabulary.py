@@ -20,7 +20,7 @@ def tokenizer() -> dict[str, Any]:
 
 
 def test_the_embedded_tokenizer_is_known(tokenizer: dict[str, Any]) -> None:
-    gguf_vocabulary.require_gpt2_style(tokenizer, "tiny")
+    assert gguf_vocabulary.pre_tokenizer(tokenizer, "tiny") == "gpt-2"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_any_other_way_of_cutting_text_is_refused(
         inner = inner[key]
     inner[path[-1]] = value
     with pytest.raises(UnsupportedPair, match=words) as caught:
-        gguf_vocabulary.require_gpt2_style(changed, "x")
+        gguf_vocabulary.pre_tokenizer(changed, "x")
     assert "silently" in str(caught.value)
 
 

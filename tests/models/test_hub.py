@@ -157,7 +157,7 @@ def test_an_original_that_is_not_converted_falls_back_to_the_ready_made_file(
     make_gguf(micro_folder, repo, "qwen2.5-0.5b-instruct-q4_k_m.gguf")
     qwen = Path(shutil.copytree(micro_folder, tmp_path / "qwen"))
     config = json.loads((qwen / "config.json").read_text())
-    (qwen / "config.json").write_text(json.dumps(config | {"architectures": ["Qwen2ForCausalLM"]}))
+    (qwen / "config.json").write_text(json.dumps(config | {"architectures": ["Qwen3ForCausalLM"]}))
     fake_hub.repos["Qwen/Qwen2.5-0.5B-Instruct"] = qwen
     fake_hub.repos["Qwen/Qwen2.5-0.5B-Instruct-GGUF"] = repo
     made = artefact(source.resolve(QWEN), recipe_named("q4_k_m"))

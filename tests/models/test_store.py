@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from quantswarm.models import gguf_file, gguf_quantize, source, store
+from quantswarm.models import gguf_file, gguf_tools, source, store
 from quantswarm.models.artefact import ModelSource
 from quantswarm.models.errors import BuildFailed, NotAvailable, UnsupportedPair
 from quantswarm.models.gguf_convert import convert
@@ -16,21 +16,30 @@ from quantswarm.models.recipes import Recipe, recipe_named, recipes
 
 FAKE_QUANTIZE = """#!{python}
 import sys
-data = bytearray(open(sys.argv[1], "rb").read())
+data = bytearray(open(sys.argv[-4], "rb").read())
 key = b"general.file_type"
 at = data.index(key) + len(key) + 4
-types = {{"F16": 1, "Q4_0": 2, "Q8_0": 7, "Q4_K_M": 15, "Q5_K_M": 17, "BF16": 32}}
-data[at] = types[sys.argv[3]]
-open(sys.argv[2], "wb").write(data)
+types = {types}
+data[at] = types[sys.argv[-2]]
+open(sys.argv[-3], "wb").write(data)
 """
+FAKE_IMATRIX = """#!{python}
+import sys
+open(sys.argv[sys.argv.index("-o") + 1], "wb").write(open(sys.argv[4], "rb").read())
+"""
+TYPES = {name.removesuffix("-gguf").upper(): number for number, name in gguf_file.QUANTS.items()}
 
 
 @pytest.fixture
 def fake_quantize(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A llama-quantize that copies the file and changes the type in its header."""
+    """A llama-quantize that copies the file and changes the type in its header; beside it a
+    llama-imatrix that copies its text."""
     path = tmp_path / "llama-quantize"
-    path.write_text(FAKE_QUANTIZE.format(python=sys.executable))
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    path.write_text(FAKE_QUANTIZE.format(python=sys.executable, types=TYPES))
+    matrix = path.with_name("llama-imatrix")
+    matrix.write_text(FAKE_IMATRIX.format(python=sys.executable))
+    for program in (path, matrix):
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("LLAMA_QUANTIZE_BIN", str(path))
     return path
 
@@ -142,7 +151,7 @@ def test_a_missing_quantizer_names_the_cure_before_converting(
 def test_a_wrong_variable_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLAMA_QUANTIZE_BIN", "/no/such/tool")
     with pytest.raises(NotAvailable, match="LLAMA_QUANTIZE_BIN"):
-        gguf_quantize.tool()
+        gguf_tools.program("llama-quantize")
 
 
 def test_the_quantizers_last_words_are_shown(micro: ModelSource, fake_quantize: Path) -> None:
