@@ -24,7 +24,10 @@ OPTIONS = {
     "prefix_cache": "on|off: keep prompts in memory for later requests (off: measured work)",
     llamacpp_kv.OPTION: llamacpp_kv.MEANING,
 }
-AVX512_VARIANTS = ("skylakex", "cannonlake", "cascadelake", "icelake", "cooperlake", "zen4")
+AVX512_VARIANTS = (
+    *("skylakex", "cannonlake", "cascadelake", "icelake"),
+    *("cooperlake", "zen4", "sapphirerapids"),
+)
 NO_SERVER = "no llama-server: LLAMA_SERVER_BIN is not set, PATH has none, set-up has made none"
 
 

@@ -11,6 +11,7 @@ import pytest
 from quantswarm.engines import llamacpp, vllm
 from quantswarm.engines.hardware import Gpu, Host
 from quantswarm.engines.prepare import ServeOptions, prepare
+from quantswarm.engines.provision import machine
 from quantswarm.engines.registry import engine_named
 from quantswarm.models.artefact import Artefact
 from quantswarm.models.errors import BadFile, UnknownName, UnsupportedPair, UserMistake
@@ -240,6 +241,11 @@ def test_a_narrow_llama_build_is_warned_of(tmp_path, monkeypatch):
     assert made("llamacpp", "q8_0", host=wide).warnings == ()
     assert llamacpp.ENGINE.probe().device == "cpu"
     assert made("llamacpp", "q8_0").command.argv[0] == str(binary)
+
+
+def test_every_library_with_avx512_code_counts_as_a_wide_build():
+    wide = {name for name, needs in machine.VARIANTS if "avx512f" in needs}
+    assert wide == set(llamacpp.AVX512_VARIANTS)
 
 
 def test_a_wrong_server_binary_is_named(monkeypatch):
