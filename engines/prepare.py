@@ -104,10 +104,7 @@ def prepare(
     chosen, reasons["device"] = _device(engine, machine, device, found)
     require_device(recipe, chosen)
     layers = _gpu_layers(options.gpu_layers, chosen, machine, reasons, warnings)
-    users = options.users or DEFAULT_USERS
-    reasons["slots"] = (
-        f"one slot for each of {users} users at once" if options.users else "the default"
-    )
+    slots, reasons["slots"] = _slots(options)
     own = _own_options(engine, recipe, options, reasons)
     spec = ServeSpec(
         host=options.host,
@@ -115,7 +112,7 @@ def prepare(
         served_name=options.served_name or (artefact.model if artefact else engine.name),
         threads=placed.threads,
         cores=placed.server_cores,
-        slots=users,
+        slots=slots,
         context_tokens=_context(options, artefact, reasons),
         device=chosen,
         gpu_layers=layers,
@@ -133,6 +130,12 @@ def prepare(
         placement=placed,
         warnings=tuple(warnings),
     )
+
+
+def _slots(options: ServeOptions) -> tuple[int, str]:
+    if options.users:
+        return options.users, f"one slot for each of {options.users} users at once"
+    return DEFAULT_USERS, "the default"
 
 
 def _told(
