@@ -18,6 +18,7 @@ def register() -> None:
 
     if not current_platform.is_cpu():
         return
+    _ask_for_amx()
     from vllm.model_executor.kernels import linear
     from vllm.platforms import PlatformEnum
 
@@ -35,6 +36,18 @@ def register() -> None:
         from quantswarm.engines.vllm_cpu import fp8_kv
 
         fp8_kv.install(build.find(home()))
+
+
+def _ask_for_amx() -> None:
+    """Linux gives a process the AMX registers on request only, and SIGILL without.
+
+    Upstream's attention uses them and does not ask: where no larger product made oneDNN ask before,
+    as in a worker whose first prompt is short, it dies.
+    """
+    import torch
+
+    if torch.cpu._is_amx_tile_supported():  # noqa: SLF001
+        torch.cpu._init_amx()  # noqa: SLF001
 
 
 def _four_bit_kernel(choice: str) -> type | None:
