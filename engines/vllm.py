@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from quantswarm.engines import hardware, options, vllm_isa, vllm_kv
+from quantswarm.engines import hardware, options, vllm_dtype, vllm_isa, vllm_kv, vllm_products
 from quantswarm.engines.base import Availability, Command, Engine, Precision, ServeSpec
 from quantswarm.engines.process import FROM_FILE, mapped_in
 from quantswarm.models.artefact import Artefact
@@ -21,6 +21,8 @@ OPTIONS = {
     "kv_cache_gib": "room for the key-value cache on the CPU, in GiB",
     vllm_kv.OPTION: "auto|fp8|fp8-upstream: type of the key-value cache (auto: the model's)",
     vllm_isa.OPTION: "avx2: leave AVX-512 and AMX unused, as a processor without them would",
+    vllm_dtype.OPTION: f"{'|'.join(vllm_dtype.CHOICES)}: what to compute in (the quantization's)",
+    **vllm_products.OPTIONS,
     "gpu_memory_utilization": "share of the GPU's memory that vLLM takes, 0 to 1",
 }
 DTYPES = {"float": "float32", "half": "float16"}
@@ -100,6 +102,7 @@ class Vllm(Engine):
         assert artefact is not None, "prepare refuses vLLM without weights"
         given = options.checked(self.name, spec.options, OPTIONS)
         reasons = dict(spec.reasons)
+        flags += vllm_dtype.flags(given, spec.device, artefact.format, flags, reasons)
         argv = [
             *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
             *("--model", str(artefact.path), "--served-model-name", spec.served_name),
@@ -135,6 +138,7 @@ class Vllm(Engine):
         else:
             env |= _cpu_environment(spec, flags, given, reasons)
             env |= vllm_isa.environment(given, reasons)
+            env |= vllm_products.environment(given, reasons)
         return Command(argv=tuple(argv), env=env, reasons=reasons)
 
     def pinned_fields(self, output_tokens: int) -> Mapping[str, Any]:
@@ -169,7 +173,8 @@ class Vllm(Engine):
         self, host: Host, quant: str | None, spec: ServeSpec
     ) -> tuple[tuple[str, str, str, str], ...]:
         """16-bit types on a CPU that must emulate their products."""
-        missing = _emulated(quant, host.isa) if spec.device == "cpu" else None
+        isa = vllm_isa.left({**spec.options, "cpu_isa": ",".join(host.isa)})
+        missing = _emulated(quant, isa) if spec.device == "cpu" else None
         if missing is None:
             return ()
         kind, needs, instead = missing
@@ -213,10 +218,10 @@ def _cpu_environment(
     return {**env, "VLLM_CPU_OMP_THREADS_BIND": bound}
 
 
-def _emulated(quant: str | None, isa: tuple[str, ...]) -> tuple[str, str, str] | None:
+def _emulated(quant: str | None, isa: set[str]) -> tuple[str, str, str] | None:
     """(type, CPU features it wants, a better type here) when none of those features is there."""
-    has_bf16 = bool({"avx512_bf16", "amx_bf16"} & set(isa))
-    if quant == "fp16" and not {"avx512_fp16", "amx_fp16"} & set(isa):
+    has_bf16 = bool({"avx512_bf16", "amx_bf16"} & isa)
+    if quant == "fp16" and not {"avx512_fp16", "amx_fp16"} & isa:
         return "float16", "avx512_fp16, amx_fp16", "bf16" if has_bf16 else "fp32"
     if quant == "bf16" and not has_bf16:
         return "bfloat16", "avx512_bf16, amx_bf16", "fp32"

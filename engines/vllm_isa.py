@@ -16,6 +16,12 @@ OPTION = "isa"
 _FOLDER = Path(__file__).resolve().parent / "isa_cap"
 
 
+def left(given: Mapping[str, str]) -> set[str]:
+    """What the server may use of the host's instruction sets (`cpu_isa`)."""
+    isa = set(filter(None, given.get("cpu_isa", "").split(",")))
+    return isa & {"avx2"} if OPTION in given else isa
+
+
 def environment(given: Mapping[str, str], reasons: dict[str, str]) -> dict[str, str]:
     """Variables for the server, none without the option. `UserMistake` for a wrong value."""
     asked = given.get(OPTION)

@@ -6,8 +6,7 @@ from quantswarm.models.store import serve_original
 RECIPE = Recipe(
     name="fp8-kv",
     format="safetensors",
-    summary="original weights in bfloat16, key-value cache in FP8 (e4m3), rounded to nearest",
+    summary="original weights, key-value cache in FP8 (e4m3), rounded to nearest",
     build=serve_original,
-    serve_flags={"vllm": ("--dtype", "bfloat16")},
     serve_options={"vllm": {"kv_cache_dtype": "fp8"}},
 )

@@ -8,6 +8,5 @@ RECIPE = Recipe(
     format="safetensors",
     summary="as fp8-kv, by vLLM's own writer, which truncates on CPUs with AVX-512",
     build=serve_original,
-    serve_flags={"vllm": ("--dtype", "bfloat16")},
     serve_options={"vllm": {"kv_cache_dtype": "fp8-upstream"}},
 )
