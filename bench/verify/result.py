@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from quantswarm.bench.verify.distance import Distance
+from quantswarm.bench.verify.distance import Distance, Share
 from quantswarm.bench.verify.verdict import Row, Tolerance, Warned
 from quantswarm.engines.base import Precision
 
@@ -112,14 +112,19 @@ def table(result: Result) -> list[tuple[str, ...]]:
             number(row.served.mean),
             number(row.served.largest),
             number(row.from_variant.mean),
-            "" if row.share is None else f"{row.share.value:.2f} ± {row.share.error:.2f}",
+            _share(row.share),
+            _share(row.noise),
             row.label,
         )
         for row in result.rows
     ]
 
 
-HEADER = ("mean error", "max error", "from variant", "share", "reference")
+HEADER = ("mean error", "max error", "from variant", "share", "noise's share", "reference")
+
+
+def _share(share: Share | None) -> str:
+    return "" if share is None else f"{share.value:.2f} ± {share.error:.2f}"
 
 
 def number(value: float | None) -> str:

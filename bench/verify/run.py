@@ -140,6 +140,7 @@ def _judged(
             served=between(served, one.values),
             from_variant=between(base, one.values),
             share=share(served, base, one.values),
+            noise=share(by_name[NOISE].values, base, one.values),
         )
         for one in computed
         if one.name != NOISE

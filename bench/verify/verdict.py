@@ -7,7 +7,9 @@ says). The difference is the noise; it knows nothing of the engine. An engine ma
 off on average and four times at worst: it sums in another order, and may round elsewhere.
 
 Where noise is larger than what quantizing changed, a small mean error proves little. The share of
-the way to the unquantized original does: see `distance.Share`.
+the way to the unquantized original does: see `distance.Share`. Noise before a coarse rounding has a
+share of its own: it flips values to the next step, which on average undoes some of the rounding.
+The rounded reference shows how much (`Row.noise`), and only what goes beyond is remarked on.
 """
 
 from __future__ import annotations
@@ -49,13 +51,25 @@ def tolerance(noise: Distance) -> Tolerance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One reference: how far the served numbers are from it, and it from the variant's."""
+    """One reference: how far the served numbers are from it, and it from the variant's.
+
+    `share` of the way the served numbers went; `noise` what the compute type's noise goes by
+    itself.
+    """
 
     name: str
     label: str
     served: Distance
     from_variant: Distance
     share: Share | None
+    noise: Share | None = None
+
+    def goes_beyond_noise(self, limit: float) -> bool:
+        """Whether the served numbers surely went further than noise does, by `limit`."""
+        if self.share is None:
+            return False
+        by_noise = self.noise.value + 2 * self.noise.error if self.noise else 0.0
+        return self.share.surely_above(limit + max(0.0, by_noise))
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -64,8 +78,13 @@ class Row:
             "label": self.label,
             "error": self.served.document(),
             "from_variant": self.from_variant.document(),
-            "share": self.share and {"value": self.share.value, "error": self.share.error},
+            "share": _document(self.share),
+            "noise_share": _document(self.noise),
         }
+
+
+def _document(share: Share | None) -> dict[str, float] | None:
+    return None if share is None else {"value": share.value, "error": share.error}
 
 
 def verdict(variant: Row, original: Row | None, allowed: Tolerance) -> str:
@@ -89,7 +108,7 @@ def remarks(others: list[Row], original: Row | None) -> list[Warned]:
             "see the kernels in the server's log; say so beside its numbers, or choose another",
         )
         for row in others
-        if row.share is not None and row.share.surely_above(NOTICED)
+        if row.share is not None and row.goes_beyond_noise(NOTICED)
     ]
     if original is None or original.share is None:
         return found

@@ -1,6 +1,6 @@
-"""Each validity gate provoked in a real run, from the swarm to the judge: that one fails, and no other.
+"""Each validity gate provoked in a real run, from the swarm to the judge: it fails, and no other.
 
-Gates that watch the generator may fail beside it where a busy host keeps the generator itself waiting.
+Gates that watch the generator may fail beside it, where a busy host keeps the generator waiting.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ def test_a_server_that_died(bench: Bench) -> None:
 
 
 def test_prompts_from_the_cache(bench: Bench, serve: Any, wire: Any) -> None:
-    """Ten milliseconds an answer: a server that takes none has two users fill the generator's core."""
+    """Ten milliseconds an answer: with none, two users fill the generator's core."""
 
     def cached(asked: Any, to: socket.socket) -> bool:
         time.sleep(0.01)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from quantswarm.bench.verify.distance import Distance, Share
@@ -78,3 +80,11 @@ def test_the_original_in_the_variants_place_is_found_within_the_noise(share, exp
 def test_a_deviation_is_named_when_it_is_sure(share, warned):
     found = remarks([at(*share)], None)
     assert [name for name, *_ in found] == (["other-arithmetic"] if warned else [])
+
+
+def test_what_noise_does_by_itself_is_no_deviation():
+    """Noise flips coarsely rounded values, on average back to where they came from."""
+    noisy = dataclasses.replace(at(0.35, 0.03), noise=Share(value=0.28, error=0.05))
+    assert remarks([noisy], None) == []
+    calm = dataclasses.replace(at(0.35, 0.03), noise=Share(value=0.01, error=0.01))
+    assert [name for name, *_ in remarks([calm], None)] == ["other-arithmetic"]
