@@ -1,4 +1,4 @@
-"""Which of several products vLLM's CPU plugin serves 4-bit and INT8 weights with, as engine options."""
+"""The product that vLLM's CPU plugin serves 4-bit and INT8 weights with, as engine options."""
 
 from __future__ import annotations
 
