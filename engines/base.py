@@ -114,6 +114,11 @@ class Engine(ABC):
     ) -> Command:
         """The server's argv and environment; pure. `flags` come from format and recipe."""
 
+    def require_servable(self, artefact: Artefact, spec: ServeSpec) -> None:
+        """Raise what the server would find out minutes later: `UnsupportedPair` where these very
+        weights cannot be served so. Looks at files and headers, starts and changes nothing."""
+        return
+
     def pinned_fields(self, output_tokens: int) -> Mapping[str, Any]:
         """Request fields, beyond OpenAI's, that make an answer exactly `output_tokens` long."""
         return {}

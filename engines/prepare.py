@@ -122,6 +122,8 @@ def prepare(
         options={**_facts(artefact, placed, machine), **own},
         reasons=reasons,
     )
+    if artefact is not None:
+        engine.require_servable(artefact, spec)
     warnings += _told(engine, machine, recipe, spec)
     return Prepared(
         spec=spec,

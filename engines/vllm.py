@@ -8,7 +8,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from quantswarm.engines import hardware, options, vllm_dtype, vllm_isa, vllm_kv, vllm_products
+from quantswarm.engines import (
+    hardware,
+    options,
+    vllm_dtype,
+    vllm_isa,
+    vllm_kv,
+    vllm_products,
+    vllm_weights,
+)
 from quantswarm.engines.base import Availability, Command, Engine, Precision, ServeSpec
 from quantswarm.engines.process import FROM_FILE, mapped_in
 from quantswarm.models.artefact import Artefact
@@ -140,6 +148,10 @@ class Vllm(Engine):
             env |= vllm_isa.environment(given, reasons)
             env |= vllm_products.environment(given, reasons)
         return Command(argv=tuple(argv), env=env, reasons=reasons)
+
+    def require_servable(self, artefact: Artefact, spec: ServeSpec) -> None:
+        """Layouts and shapes that no kernel of the device takes."""
+        vllm_weights.require_servable(artefact, spec)
 
     def pinned_fields(self, output_tokens: int) -> Mapping[str, Any]:
         """Usage in every chunk: an event may hold several tokens, and only usage counts them."""

@@ -164,6 +164,17 @@ def test_groups_that_do_not_divide_are_refused_before(micro_folder: Path) -> Non
     build._require_fitting(original, method, Settings(group_size=128), "gptq of test")
 
 
+@pytest.mark.usefixtures("quantizers")
+def test_weights_that_nothing_could_load_are_not_made(
+    micro: ModelSource, monkeypatch: pytest.MonkeyPatch, quantswarm_home: Path
+) -> None:
+    monkeypatch.setenv(VARIABLE, f"{FEW} symmetric=no")
+    monkeypatch.setattr(child, "quantize", lambda *_, **__: pytest.fail("it was started"))
+    with pytest.raises(UnsupportedPair, match="no GPTQ weights with zero points"):
+        store.artefact(micro, recipe_named("gptq"))
+    assert left(quantswarm_home) == []
+
+
 def test_a_gguf_is_not_quantized_from(micro: ModelSource, tmp_path: Path) -> None:
     from quantswarm.models.gguf_convert import convert
 

@@ -68,7 +68,9 @@ def config_of(plan: Mapping[str, Any]) -> dict[str, Any]:
     weights = {"type": kind, "num_bits": bits, "group_size": group, "symmetric": True}
     activations = {"num_bits": inputs} if inputs else None
     scheme = {"weights": weights, "input_activations": activations, "targets": ["Linear"]}
-    return {"quant_method": "compressed-tensors", "config_groups": {"group_0": scheme}}
+    layout = {"int8": "int-quantized", "fp8": "float-quantized"}.get(plan["method"])
+    own = {"format": layout or "pack-quantized", "config_groups": {"group_0": scheme}}
+    return {"quant_method": "compressed-tensors", **own}
 
 
 def make(plan: Mapping[str, Any]) -> None:
