@@ -141,3 +141,10 @@ class Engine(ABC):
     ) -> tuple[tuple[str, str, str, str], ...]:
         """What is known beforehand to bend results here: (name, what is seen, cause, advice)."""
         return ()
+
+    def remarks(
+        self, quant: str | None, spec: ServeSpec, log: str
+    ) -> tuple[tuple[str, str, str, str], ...]:
+        """What the log of a server that has answered shows to be other than announced; the same
+        four words."""
+        return ()
