@@ -13,6 +13,7 @@ from quantswarm.bench.selection import NO_QUANT, Selection
 from quantswarm.engines.prepare import Prepared, ServeOptions
 from quantswarm.engines.server import Server
 from quantswarm.engines.server import remarks as engine_remarks
+from quantswarm.models import provenance
 from quantswarm.models.artefact import Artefact
 
 EXTERNAL = "external"
@@ -96,6 +97,7 @@ def planned_facts(selection: Selection, prepared: Prepared) -> dict[str, Any]:
         "device": prepared.spec.device,
         "weights_bytes": artefact.weights_bytes if artefact else None,
         "artefact_sha256": artefact.sha256 if artefact else None,
+        "quantization": provenance.in_short(artefact) if artefact else None,
     }
 
 
