@@ -119,6 +119,10 @@ class Engine(ABC):
         weights cannot be served so. Looks at files and headers, starts and changes nothing."""
         return
 
+    def make_ready(self, spec: ServeSpec) -> None:
+        """Make what the command needs on disk beside the weights; called just before the start."""
+        return
+
     def pinned_fields(self, output_tokens: int) -> Mapping[str, Any]:
         """Request fields, beyond OpenAI's, that make an answer exactly `output_tokens` long."""
         return {}

@@ -92,6 +92,7 @@ def running(
             f"serve {artefact.path}", "no such file or folder", next_step="check the path"
         )
     check_port(spec.host, spec.port)
+    engine.make_ready(spec)
     command = engine.command(artefact, spec, flags)
     target = Target(
         host=spec.host,
