@@ -121,6 +121,7 @@ def test_without_its_environment_the_cure_is_named(
     [
         ("dies", "out of patience"),
         ("silent", "ended with status 0"),
+        ("killed", "was killed, by the kernel"),
         ("nan", "relative error nan"),
         ("doubled", "something else than asked for"),
     ],
@@ -137,7 +138,7 @@ def test_a_failure_is_told_and_leaves_nothing(
         store.artefact(micro, recipe_named("gptq"))
     assert left(quantswarm_home) == []
     logs = list((quantswarm_home / "quantizers" / "logs").iterdir())
-    if fault in ("dies", "silent"):
+    if fault in ("dies", "silent", "killed"):
         assert str(logs[0]) in caught.value.evidence
         assert "quantizing model.layers.2" in logs[0].read_text()
         assert "\x1b" not in logs[0].read_text()

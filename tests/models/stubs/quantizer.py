@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -113,6 +114,10 @@ def main() -> int:
         Path(fault.removeprefix("waits:")).write_text(str(os.getpid()))
         time.sleep(600)
     make(plan)
+    if fault == "killed":
+        half = Path(plan["out"]) / "model.safetensors"
+        os.truncate(half, half.stat().st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
     if fault != "silent":
         path.with_name("result.json").write_text(json.dumps({"versions": {"stub": "1"}}))
     return 0
