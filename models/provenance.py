@@ -46,7 +46,7 @@ def _scheme(config: Mapping[str, Any]) -> dict[str, Any]:
     """A `quantization_config` of any of the methods, under the same names."""
     method = str(config.get("quant_method", "")).lower()
     groups = config.get("config_groups")
-    first = next(iter(groups.values()), {}) if isinstance(groups, Mapping) else {}
+    first: Mapping[str, Any] = next(iter(groups.values()), {}) if groups else {}
     weights = first.get("weights") or {}
     found = {
         "method": method or None,
