@@ -12,6 +12,8 @@ from quantswarm.bench.load.scenario import Scenario
 from quantswarm.bench.selection import NO_QUANT, Selection
 from quantswarm.engines.prepare import Prepared, ServeOptions
 from quantswarm.engines.server import Server
+from quantswarm.engines.server import remarks as engine_remarks
+from quantswarm.models import provenance
 from quantswarm.models.artefact import Artefact
 
 EXTERNAL = "external"
@@ -76,7 +78,11 @@ def served(
         api_key_file=prepared.spec.api_key_file,
         tokenizer=artefact.tokenizer if artefact else None,
         client_cores=prepared.placement.client_cores,
-        warnings=(*prepared.warnings, *remarks),
+        warnings=(
+            *prepared.warnings,
+            *engine_remarks(engine, selection.quant, prepared.spec, server),
+            *remarks,
+        ),
         facts={**planned_facts(selection, prepared), "load_s": server.load_s},
         server=server,
     )
@@ -91,6 +97,7 @@ def planned_facts(selection: Selection, prepared: Prepared) -> dict[str, Any]:
         "device": prepared.spec.device,
         "weights_bytes": artefact.weights_bytes if artefact else None,
         "artefact_sha256": artefact.sha256 if artefact else None,
+        "quantization": provenance.in_short(artefact) if artefact else None,
     }
 
 

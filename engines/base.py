@@ -114,6 +114,15 @@ class Engine(ABC):
     ) -> Command:
         """The server's argv and environment; pure. `flags` come from format and recipe."""
 
+    def require_servable(self, artefact: Artefact, spec: ServeSpec) -> None:
+        """Raise what the server would find out minutes later: `UnsupportedPair` where these very
+        weights cannot be served so. Looks at files and headers, starts and changes nothing."""
+        return
+
+    def make_ready(self, spec: ServeSpec) -> None:
+        """Make what the command needs on disk beside the weights; called just before the start."""
+        return
+
     def pinned_fields(self, output_tokens: int) -> Mapping[str, Any]:
         """Request fields, beyond OpenAI's, that make an answer exactly `output_tokens` long."""
         return {}
@@ -135,4 +144,11 @@ class Engine(ABC):
         self, host: Host, quant: str | None, spec: ServeSpec
     ) -> tuple[tuple[str, str, str, str], ...]:
         """What is known beforehand to bend results here: (name, what is seen, cause, advice)."""
+        return ()
+
+    def remarks(
+        self, quant: str | None, spec: ServeSpec, log: str
+    ) -> tuple[tuple[str, str, str, str], ...]:
+        """What the log of a server that has answered shows to be other than announced; the same
+        four words."""
         return ()

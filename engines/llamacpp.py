@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from quantswarm.engines import llamacpp_kv, options
+from quantswarm.engines import llamacpp_isa, llamacpp_kv, options
 from quantswarm.engines.base import Availability, Command, Engine, Precision, ServeSpec
 from quantswarm.engines.hardware import gpus_or_reason
 from quantswarm.engines.process import mapped_in
@@ -23,6 +23,7 @@ PLAIN_CACHES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 OPTIONS = {
     "prefix_cache": "on|off: keep prompts in memory for later requests (off: measured work)",
     llamacpp_kv.OPTION: llamacpp_kv.MEANING,
+    llamacpp_isa.OPTION: llamacpp_isa.MEANING,
 }
 AVX512_VARIANTS = (
     *("skylakex", "cannonlake", "cascadelake", "icelake"),
@@ -130,6 +131,17 @@ class LlamaCpp(Engine):
             device = "cpu"
         return Availability(available=True, version=_version(folder), device=device)
 
+    def require_servable(self, artefact: Artefact, spec: ServeSpec) -> None:
+        """A build that lacks the code for the instruction set that was asked for."""
+        if llamacpp_isa.asked(spec.options):
+            llamacpp_isa.require(server_binary())
+
+    def make_ready(self, spec: ServeSpec) -> None:
+        """The program that leaves wider instructions unused, where that was asked for."""
+        binary = server_binary()
+        if llamacpp_isa.asked(spec.options) and binary is not None:
+            llamacpp_isa.make(binary)
+
     def command(
         self, artefact: Artefact | None, spec: ServeSpec, flags: tuple[str, ...]
     ) -> Command:
@@ -142,7 +154,7 @@ class LlamaCpp(Engine):
             f"{spec.slots} slots × {spec.context_tokens} tokens: -np divides the context"
         )
         argv = [
-            *(str(server_binary() or "llama-server"), "-m", str(artefact.path)),
+            *(_program(given, reasons), "-m", str(artefact.path)),
             *("--alias", spec.served_name, "--host", spec.host, "--port", str(spec.port)),
             *("-np", str(spec.slots), "-cb", "-c", str(total)),
             *("-t", str(spec.threads), "-tb", str(spec.threads)),
@@ -196,9 +208,20 @@ class LlamaCpp(Engine):
     ) -> tuple[tuple[str, str, str, str], ...]:
         """A build that leaves the CPU's wide instructions unused."""
         binary = server_binary()
-        if binary is None or spec.device == "cuda":
+        if binary is None or spec.device == "cuda" or llamacpp_isa.asked(spec.options):
             return ()
         return avx512_warning(binary.resolve().parent, host.isa)
+
+
+def _program(given: Mapping[str, str], reasons: dict[str, str]) -> str:
+    binary = server_binary()
+    if not llamacpp_isa.asked(given):
+        return str(binary or "llama-server")
+    reasons[llamacpp_isa.OPTION] = (
+        "avx2 was asked for: a copy of the program with llama.cpp's library for AVX2 alone beside"
+        " it, so that wider instructions are left unused, where there are any"
+    )
+    return str(llamacpp_isa.place(binary) if binary else "llama-server")
 
 
 def _version(folder: Path) -> str | None:

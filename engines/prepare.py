@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,8 @@ def prepare(
         options={**_facts(artefact, placed, machine), **own},
         reasons=reasons,
     )
+    if artefact is not None:
+        engine.require_servable(artefact, spec)
     warnings += _told(engine, machine, recipe, spec)
     return Prepared(
         spec=spec,
@@ -142,7 +144,11 @@ def _told(
     engine: Engine, host: Host, recipe: Recipe | None, spec: ServeSpec
 ) -> list[Mapping[str, str]]:
     """The engine's own warnings, as manifests store them."""
-    found = engine.warnings(host, recipe.name if recipe else None, spec)
+    return documents(engine.warnings(host, recipe.name if recipe else None, spec))
+
+
+def documents(found: Iterable[tuple[str, str, str, str]]) -> list[Mapping[str, str]]:
+    """Warnings of an engine with their parts named."""
     return [dict(zip(("name", "seen", "cause", "advice"), one, strict=True)) for one in found]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
@@ -13,7 +13,7 @@ from typing import TextIO
 from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
 from quantswarm.engines.diagnosis import death
 from quantswarm.engines.placement import parse_cores
-from quantswarm.engines.prepare import Prepared
+from quantswarm.engines.prepare import Prepared, documents
 from quantswarm.engines.process import ServerProcess
 from quantswarm.engines.readiness import OnWait, Target, check_port, wait_ready
 from quantswarm.models.artefact import Artefact
@@ -92,6 +92,7 @@ def running(
             f"serve {artefact.path}", "no such file or folder", next_step="check the path"
         )
     check_port(spec.host, spec.port)
+    engine.make_ready(spec)
     command = engine.command(artefact, spec, flags)
     target = Target(
         host=spec.host,
@@ -129,6 +130,25 @@ def snippet(server: Server, api_key_file: Path | None = None) -> str:
     )
 
 
+def remarks(
+    engine: Engine, quant: str | None, spec: ServeSpec, server: Server
+) -> list[Mapping[str, str]]:
+    """What the log of a server that answers shows to be other than announced; as `warnings`."""
+    if not server.log.is_file():
+        return []
+    log = server.log.read_text(encoding="utf-8", errors="replace")
+    return documents(engine.remarks(quant, spec, log))
+
+
+def _warn(warnings: Iterable[Mapping[str, str]]) -> None:
+    for warning in warnings:
+        print(
+            f"warning ({warning['name']}): {warning['seen']}: {warning['cause']}. "
+            f"{warning['advice']}",
+            file=sys.stderr,
+        )
+
+
 def serve_in_foreground(
     engine: Engine,
     artefact: Artefact | None,
@@ -143,12 +163,7 @@ def serve_in_foreground(
     Prints to `out` (stdout) the base URL, the model id and a snippet; progress goes to stderr.
     """
     sink = out or sys.stdout
-    for warning in prepared.warnings:
-        print(
-            f"warning ({warning['name']}): {warning['seen']}: {warning['cause']}. "
-            f"{warning['advice']}",
-            file=sys.stderr,
-        )
+    _warn(prepared.warnings)
     with running(
         engine,
         artefact,
@@ -160,6 +175,8 @@ def serve_in_foreground(
     ) as server:
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)
+        quant = artefact.quant if artefact is not None else None
+        _warn(remarks(engine, quant, prepared.spec, server))
         print(f"base URL  {server.base_url}", file=sink)
         print(f"model     {server.served_name}", file=sink)
         print(f"ready in  {server.load_s:.1f} s; log: {server.log}", file=sink)

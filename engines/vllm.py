@@ -8,7 +8,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from quantswarm.engines import hardware, options, vllm_dtype, vllm_isa, vllm_kv, vllm_products
+from quantswarm.engines import (
+    hardware,
+    options,
+    vllm_dtype,
+    vllm_isa,
+    vllm_kv,
+    vllm_products,
+    vllm_warnings,
+    vllm_weights,
+)
 from quantswarm.engines.base import Availability, Command, Engine, Precision, ServeSpec
 from quantswarm.engines.process import FROM_FILE, mapped_in
 from quantswarm.models.artefact import Artefact
@@ -141,6 +150,10 @@ class Vllm(Engine):
             env |= vllm_products.environment(given, reasons)
         return Command(argv=tuple(argv), env=env, reasons=reasons)
 
+    def require_servable(self, artefact: Artefact, spec: ServeSpec) -> None:
+        """Layouts and shapes that no kernel of the device takes."""
+        vllm_weights.require_servable(artefact, spec)
+
     def pinned_fields(self, output_tokens: int) -> Mapping[str, Any]:
         """Usage in every chunk: an event may hold several tokens, and only usage counts them."""
         return {
@@ -172,20 +185,14 @@ class Vllm(Engine):
     def warnings(
         self, host: Host, quant: str | None, spec: ServeSpec
     ) -> tuple[tuple[str, str, str, str], ...]:
-        """16-bit types on a CPU that must emulate their products."""
-        isa = vllm_isa.left({**spec.options, "cpu_isa": ",".join(host.isa)})
-        missing = _emulated(quant, isa) if spec.device == "cpu" else None
-        if missing is None:
-            return ()
-        kind, needs, instead = missing
-        return (
-            (
-                "emulated-kernel",
-                f"{quant} on this CPU: it has none of {needs}",
-                f"without them {kind} products are converted and computed in another type",
-                f"for speed compare with {instead}; the result is still {kind}'s own quality",
-            ),
-        )
+        """Products that are emulated, inexact or slower than others on this CPU."""
+        return vllm_warnings.beforehand(host, quant, spec)
+
+    def remarks(
+        self, quant: str | None, spec: ServeSpec, log: str
+    ) -> tuple[tuple[str, str, str, str], ...]:
+        """Another product than the one that was announced."""
+        return vllm_warnings.afterwards(quant, spec, self.served_with(log)["kernel"])
 
 
 def _obstacle(device: str) -> tuple[str, str]:
@@ -216,16 +223,6 @@ def _cpu_environment(
         env["OMP_NUM_THREADS"] = str(spec.threads)
         reasons["VLLM_CPU_OMP_THREADS_BIND"] = "more threads than cores of their own: not bound"
     return {**env, "VLLM_CPU_OMP_THREADS_BIND": bound}
-
-
-def _emulated(quant: str | None, isa: set[str]) -> tuple[str, str, str] | None:
-    """(type, CPU features it wants, a better type here) when none of those features is there."""
-    has_bf16 = bool({"avx512_bf16", "amx_bf16"} & isa)
-    if quant == "fp16" and not {"avx512_fp16", "amx_fp16"} & isa:
-        return "float16", "avx512_fp16, amx_fp16", "bf16" if has_bf16 else "fp32"
-    if quant == "bf16" and not has_bf16:
-        return "bfloat16", "avx512_bf16, amx_bf16", "fp32"
-    return None
 
 
 ENGINE = Vllm()

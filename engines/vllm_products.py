@@ -1,11 +1,15 @@
-"""The product that vLLM's CPU plugin serves 4-bit and INT8 weights with, as engine options."""
+"""Which product vLLM's CPU plugin serves 4-bit and INT8 weights with: engine options, defaults."""
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Mapping
+from pathlib import Path
 
-from quantswarm.engines.vllm_cpu import settings
+from quantswarm.engines import vllm_isa
+from quantswarm.engines.vllm_cpu import build, settings
 from quantswarm.models.errors import UnknownName
+from quantswarm.models.store import home
 
 FOUR_BIT = "four_bit"
 INT8 = "int8"
@@ -33,3 +37,37 @@ def environment(given: Mapping[str, str], reasons: dict[str, str]) -> dict[str, 
         reasons[variable] = f"--option {option}={asked}"
         found[variable] = asked
     return found
+
+
+def asked(option: str, given: Mapping[str, str]) -> str:
+    """The option's value, else that of the caller's own environment, which the server inherits."""
+    return given.get(option) or settings.named(*_VARIABLES[option])
+
+
+def library() -> Path | None:
+    """The compiled kernels that the plugin will find; None where there are none."""
+    try:
+        return build.find(home())
+    except importlib.metadata.PackageNotFoundError:
+        return None  # without PyTorch there is no vLLM either
+
+
+def four_bit(given: Mapping[str, str]) -> str:
+    """What will serve 4-bit weights on a CPU: w4a16, w4a8, torch or upstream."""
+    choice = asked(FOUR_BIT, given)
+    if choice != "auto":
+        return choice
+    return "torch" if library() is None else "w4a16"
+
+
+def int8(given: Mapping[str, str]) -> str:
+    """What will serve INT8 weights on a CPU: exact or upstream."""
+    choice = asked(INT8, given)
+    if choice != "auto":
+        return choice
+    return "upstream" if library() is None or has_vnni(given) else "exact"
+
+
+def has_vnni(given: Mapping[str, str]) -> bool:
+    """Whether the compiled kernels for VNNI run here: they are made for AVX-512."""
+    return "avx512_vnni" in vllm_isa.left(given)

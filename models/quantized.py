@@ -12,6 +12,7 @@ from typing import Any
 
 from quantswarm.models.errors import BadFile, UnsupportedPair
 from quantswarm.models.hf_folder import HfFolder
+from quantswarm.models.quantized_layers import require_groups
 
 _SERVED = "4-bit gptq and awq; compressed-tensors int8 and fp8 (W8A8) and w4a16"
 _SCHEMES: Mapping[tuple[Any, Any, Any], str] = {
@@ -26,11 +27,16 @@ _NEXT = "give the model's original folder, or a checkpoint of one of these"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantized:
-    """`quant` is the recipe whose result looks the same; `group_size` None where there is none."""
+    """`quant` is the recipe whose result looks the same; `group_size` None where there is none.
+
+    `reordered`: its groups are made of inputs in the order of their activations (`desc_act`), so
+    that each input names its group; with one group a channel there is nothing to order.
+    """
 
     quant: str
     method: str
     group_size: int | None = None
+    reordered: bool = False
 
 
 def recognise(folder: HfFolder, asked: str) -> Quantized | None:
@@ -46,10 +52,7 @@ def recognise(folder: HfFolder, asked: str) -> Quantized | None:
     if known is None:
         raise _unsupported(asked, f"quantization method {method or 'without a name'!r}")
     found = known(config, asked)
-    if found.quant in ("gptq", "awq"):
-        _require_groups(folder, found, asked)
-    elif found.group_size is not None:
-        _require_packed(folder, found.group_size, asked)
+    require_groups(folder, found.quant, found.group_size, asked)
     return found
 
 
@@ -71,7 +74,27 @@ def _gptq(config: Mapping[str, Any], asked: str) -> Quantized:
         raise _unsupported(asked, f"GPTQ with {bits} bits")
     if config.get("checkpoint_format", "gptq") not in ("gptq", "gptq_v2"):
         raise _unsupported(asked, f"GPTQ in the layout {config['checkpoint_format']!r}")
-    return Quantized(quant="gptq", method="GPTQ", group_size=_group(config, asked))
+    size = _group(config, asked)
+    ordered, symmetric = (_flag(config, name, asked) for name in ("desc_act", "sym"))
+    if not symmetric:
+        raise _unsupported(asked, "GPTQ with zero points (sym is false; AWQ carries them)")
+    uneven = _set_by_layer(config)
+    if uneven:
+        raise _unsupported(asked, f"GPTQ with {' and '.join(uneven)} that differ by layer")
+    return Quantized(quant="gptq", method="GPTQ", group_size=size, reordered=ordered and size != -1)
+
+
+def _set_by_layer(config: Mapping[str, Any]) -> list[str]:
+    """What GPTQModel's rules by layer (`dynamic`) change; rules that leave layers out are fine."""
+    rules = config.get("dynamic") or {}
+    changed = {
+        name
+        for pattern, rule in rules.items()
+        if not str(pattern).startswith("-:") and isinstance(rule, Mapping)
+        for name, value in rule.items()
+        if value != config.get(name)
+    }
+    return sorted(changed & {"bits", "group_size", "sym", "desc_act"})
 
 
 def _awq(config: Mapping[str, Any], asked: str) -> Quantized:
@@ -79,7 +102,20 @@ def _awq(config: Mapping[str, Any], asked: str) -> Quantized:
     version = str(config.get("version", "gemm")).lower()
     if bits != 4 or version != "gemm":
         raise _unsupported(asked, f"AWQ with {bits} bits in the layout {version!r}")
+    _flag(config, "zero_point", asked)
     return Quantized(quant="awq", method="AWQ", group_size=_group(config, asked))
+
+
+def _flag(config: Mapping[str, Any], name: str, asked: str) -> bool:
+    """vLLM guesses none of these either, and ends without them."""
+    found = config.get(name)
+    if not isinstance(found, bool):
+        raise BadFile(
+            asked,
+            f"its quantization_config says {name}: {found!r}, where true or false belongs",
+            next_step="copy config.json again",
+        )
+    return found
 
 
 def _group(config: Mapping[str, Any], asked: str) -> int:
@@ -102,9 +138,24 @@ def _compressed(config: Mapping[str, Any], asked: str) -> Quantized:
         raise _unsupported(asked, f"compressed-tensors with {kinds}")
     (quant,) = found
     assert quant is not None
-    weights = next(iter(groups.values()))["weights"]
-    size = weights.get("group_size") if quant == "w4a16" else None
-    return Quantized(quant=quant, method="compressed-tensors", group_size=size)
+    first = next(iter(groups.values()))
+    weights = first["weights"]
+    _require_layout(quant, first.get("format") or config.get("format"), weights, asked)
+    return Quantized(
+        quant=quant,
+        method="compressed-tensors",
+        group_size=weights.get("group_size") if quant == "w4a16" else None,
+        reordered=weights.get("actorder") in ("group", "dynamic"),
+    )
+
+
+def _require_layout(quant: str, layout: object, weights: Mapping[str, Any], asked: str) -> None:
+    """How the tensors lie, beside their types."""
+    if quant == "w4a16" and layout != "pack-quantized":
+        raise _unsupported(asked, f"compressed-tensors w4a16 in the layout {layout!r}")
+    strategy = weights.get("strategy") or "tensor"
+    if quant == "int8" and strategy not in ("tensor", "channel"):
+        raise _unsupported(asked, f"compressed-tensors int8 with one scale a {strategy}")
 
 
 def _scheme(group: Mapping[str, Any]) -> str | None:
@@ -137,47 +188,3 @@ def _unsupported(asked: str, found: str) -> UnsupportedPair:
         evidence=f"Ready-made checkpoints that are served: {_SERVED}.",
         next_step=_NEXT,
     )
-
-
-def _require_groups(folder: HfFolder, found: Quantized, asked: str) -> None:
-    """Words of eight values and one row of scales a group, in every quantized layer."""
-    shapes = {entry.name: entry.shape for entry in folder.tensors}
-    layers = [name.removesuffix(".qweight") for name in shapes if name.endswith(".qweight")]
-    if not layers:
-        raise BadFile(asked, f"no {found.method} weights (qweight)", next_step="copy it again")
-    for layer in layers:
-        packed, scales = shapes[f"{layer}.qweight"], shapes.get(f"{layer}.scales")
-        zeros = shapes.get(f"{layer}.qzeros")
-        inputs = packed[0] * (8 if found.quant == "gptq" else 1)
-        if scales is None or zeros is None:
-            raise BadFile(asked, f"{layer} has no scales or qzeros", next_step="copy it again")
-        _require_dividing(found.group_size, inputs, scales[0], layer, asked)
-
-
-def _require_packed(folder: HfFolder, group_size: int, asked: str) -> None:
-    shapes = {entry.name: entry.shape for entry in folder.tensors}
-    for name, shape in shapes.items():
-        if name.endswith(".weight_packed"):
-            layer = name.removesuffix(".weight_packed")
-            scales = shapes.get(f"{layer}.weight_scale")
-            if scales is None:
-                raise BadFile(asked, f"{layer} has no weight_scale", next_step="copy it again")
-            _require_dividing(group_size, shape[1] * 8, scales[1], layer, asked)
-
-
-def _require_dividing(
-    group_size: int | None, inputs: int, groups: int, layer: str, asked: str
-) -> None:
-    size = inputs if group_size in (-1, None) else group_size
-    if inputs % size:
-        raise UnsupportedPair(
-            asked,
-            f"groups of {size} do not divide the {inputs} inputs of {layer}",
-            next_step="a checkpoint with a group size that does",
-        )
-    if groups != inputs // size:
-        raise BadFile(
-            asked,
-            f"{layer} has {groups} groups, its config says {inputs // size} (of {size})",
-            next_step="copy config.json and the weights from the same place",
-        )

@@ -31,7 +31,7 @@ FP8_KV_CHOICES = ("auto", "rounded", "upstream")
 
 def four_bit() -> str:
     """What serves 4-bit weights: w4a16, w4a8, torch or upstream."""
-    asked = _asked(FOUR_BIT, FOUR_BIT_CHOICES)
+    asked = named(FOUR_BIT, FOUR_BIT_CHOICES)
     if asked != "auto":
         return asked
     return "torch" if build.find(home()) is None else "w4a16"
@@ -39,7 +39,7 @@ def four_bit() -> str:
 
 def int8() -> str:
     """What serves 8-bit weights: exact or upstream."""
-    asked = _asked(INT8, INT8_CHOICES)
+    asked = named(INT8, INT8_CHOICES)
     if asked != "auto":
         return asked
     found = build.find(home())
@@ -50,7 +50,7 @@ def int8() -> str:
 
 def fp8_kv() -> str:
     """Who writes an FP8 key-value cache: rounded or upstream."""
-    asked = _asked(FP8_KV, FP8_KV_CHOICES)
+    asked = named(FP8_KV, FP8_KV_CHOICES)
     return "rounded" if asked == "auto" else asked
 
 
@@ -66,7 +66,8 @@ def library() -> Path:
     return found
 
 
-def _asked(variable: str, choices: tuple[str, ...]) -> str:
+def named(variable: str, choices: tuple[str, ...]) -> str:
+    """What the variable says, `auto` where it says nothing; `UnknownName` for a wrong value."""
     asked = os.environ.get(variable) or "auto"
     if asked not in choices:
         raise UnknownName(variable, asked, choices, next_step=f"set {variable} to one of them")

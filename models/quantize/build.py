@@ -62,6 +62,7 @@ def builder(method: Method) -> Callable[[ModelSource, Path], Path]:
                 next_step="give the model's original folder, or choose a GGUF quantization",
             )
         settings = chosen(method.defaults) if method.calibrated else method.defaults
+        _require_served(method, settings, asked)
         original = hf_folder.inspect(model.folder, asked)
         _require_fitting(original, method, settings, asked)
         python = environment.python(asked)
@@ -155,6 +156,19 @@ def _finished(
     (out / finish.PROVENANCE).write_text(text, encoding="utf-8")
     shutil.rmtree(work / "raw")
     return out
+
+
+def _require_served(method: Method, settings: Settings, asked: str) -> None:
+    """No minutes of work for weights that nothing here can load."""
+    if method.name == "gptq" and not settings.symmetric:
+        from quantswarm.models.quantize.settings import VARIABLE
+
+        raise UnsupportedPair(
+            asked,
+            "vLLM loads no GPTQ weights with zero points",
+            evidence=f"{VARIABLE} says symmetric=no. Choices: gptq with symmetric=yes; awq.",
+            next_step=f"take symmetric=no out of {VARIABLE}, or --quant awq",
+        )
 
 
 def _require_fitting(original: Any, method: Method, settings: Settings, asked: str) -> None:

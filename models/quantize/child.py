@@ -50,7 +50,7 @@ def quantize(
     if process.returncode or not result.is_file():
         raise BuildFailed(
             asked,
-            f"the quantizing process ended with status {process.returncode}",
+            _ended(process.returncode),
             evidence=f"The end of {log}:\n{_tail(log)}",
             next_step="mend the cause and ask again; nothing half-made was kept",
         )
@@ -154,6 +154,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
     if process.stdout is not None:
         process.stdout.close()
+
+
+def _ended(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "the quantizing process was killed, by the kernel for want of memory most likely"
+    return f"the quantizing process ended with status {status}"
 
 
 def _tail(log: Path) -> str:

@@ -15,6 +15,17 @@ from quantswarm.models.errors import BadFile, QuantswarmError, UnsupportedPair
 from quantswarm.models.quantize.settings import VARIABLE
 from quantswarm.models.recipes import recipe_named
 
+GPTQ: dict[str, Any] = {
+    "quant_method": "gptq", "bits": 4, "group_size": 128, "sym": True, "desc_act": False
+}  # fmt: skip
+
+
+def packed(layout: str, bits: int = 4) -> dict[str, Any]:
+    """compressed-tensors' config for whole numbers in groups."""
+    weights = {"type": "int", "num_bits": bits, "group_size": 128, "strategy": "group"}
+    group = {"weights": weights, "input_activations": {"num_bits": 8} if bits == 8 else None}
+    return {"quant_method": "compressed-tensors", "format": layout, "config_groups": {"g": group}}
+
 
 @pytest.fixture
 def folder(
@@ -66,6 +77,11 @@ def test_ordinary_weights_are_not_quantized(micro: ModelSource) -> None:
         ({"quant_method": "awq", "bits": 4, "version": "gemv"}, "layout 'gemv'"),
         ({"quant_method": "gptq", "bits": 4, "group_size": 0}, "group_size is 0"),
         ({"quant_method": "gptq", "bits": 4}, "group_size is None"),
+        (GPTQ | {"sym": False}, "GPTQ with zero points"),
+        (GPTQ | {"sym": None}, "says sym: None"),
+        ({name: GPTQ[name] for name in GPTQ if name != "desc_act"}, "says desc_act: None"),
+        (GPTQ | {"dynamic": {"+:.*up.*": {"bits": 8}}}, "with bits that differ by layer"),
+        ({"quant_method": "awq", "bits": 4, "group_size": 128}, "says zero_point: None"),
         ({"quant_method": "compressed-tensors"}, "no config_groups"),
         (
             {
@@ -74,6 +90,8 @@ def test_ordinary_weights_are_not_quantized(micro: ModelSource) -> None:
             },
             "4-bit float weights and 16-bit activations",
         ),
+        (packed("int-quantized"), "w4a16 in the layout 'int-quantized'"),
+        (packed("int-quantized", bits=8), "int8 with one scale a group"),
         ([], "no object"),
     ],
 )
@@ -106,10 +124,22 @@ def test_packed_groups_are_checked_too(folder: Path) -> None:
         source.resolve(str(folder))
 
 
+def test_groups_in_another_order_are_noticed_and_left_to_the_engine(folder: Path) -> None:
+    def reordered() -> bool:
+        found = source.resolve(str(folder)).quantized
+        assert found is not None
+        return found.reordered
+
+    assert not reordered()
+    changed(folder, desc_act=True)
+    assert reordered()
+    changed(folder, desc_act=False, dynamic={"-:.*lm_head.*": {}})
+    assert not reordered()
+
+
 def test_a_config_without_its_weights(micro_folder: Path) -> None:
     path = micro_folder / "config.json"
-    config = {"quant_method": "gptq", "bits": 4, "group_size": 128}
-    whole = {**json.loads(path.read_text()), "quantization_config": config}
+    whole = {**json.loads(path.read_text()), "quantization_config": GPTQ}
     path.write_text(json.dumps(whole))
     with pytest.raises(BadFile, match="no GPTQ weights"):
         source.resolve(str(micro_folder))

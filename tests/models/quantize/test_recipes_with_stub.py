@@ -121,6 +121,7 @@ def test_without_its_environment_the_cure_is_named(
     [
         ("dies", "out of patience"),
         ("silent", "ended with status 0"),
+        ("killed", "was killed, by the kernel"),
         ("nan", "relative error nan"),
         ("doubled", "something else than asked for"),
     ],
@@ -137,7 +138,7 @@ def test_a_failure_is_told_and_leaves_nothing(
         store.artefact(micro, recipe_named("gptq"))
     assert left(quantswarm_home) == []
     logs = list((quantswarm_home / "quantizers" / "logs").iterdir())
-    if fault in ("dies", "silent"):
+    if fault in ("dies", "silent", "killed"):
         assert str(logs[0]) in caught.value.evidence
         assert "quantizing model.layers.2" in logs[0].read_text()
         assert "\x1b" not in logs[0].read_text()
@@ -162,6 +163,17 @@ def test_groups_that_do_not_divide_are_refused_before(micro_folder: Path) -> Non
     with pytest.raises(UnsupportedPair, match=r"256 inputs .* groups of 96 do not divide"):
         build._require_fitting(original, method, Settings(group_size=96), "gptq of test")
     build._require_fitting(original, method, Settings(group_size=128), "gptq of test")
+
+
+@pytest.mark.usefixtures("quantizers")
+def test_weights_that_nothing_could_load_are_not_made(
+    micro: ModelSource, monkeypatch: pytest.MonkeyPatch, quantswarm_home: Path
+) -> None:
+    monkeypatch.setenv(VARIABLE, f"{FEW} symmetric=no")
+    monkeypatch.setattr(child, "quantize", lambda *_, **__: pytest.fail("it was started"))
+    with pytest.raises(UnsupportedPair, match="no GPTQ weights with zero points"):
+        store.artefact(micro, recipe_named("gptq"))
+    assert left(quantswarm_home) == []
 
 
 def test_a_gguf_is_not_quantized_from(micro: ModelSource, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -68,7 +69,9 @@ def config_of(plan: Mapping[str, Any]) -> dict[str, Any]:
     weights = {"type": kind, "num_bits": bits, "group_size": group, "symmetric": True}
     activations = {"num_bits": inputs} if inputs else None
     scheme = {"weights": weights, "input_activations": activations, "targets": ["Linear"]}
-    return {"quant_method": "compressed-tensors", "config_groups": {"group_0": scheme}}
+    layout = {"int8": "int-quantized", "fp8": "float-quantized"}.get(plan["method"])
+    own = {"format": layout or "pack-quantized", "config_groups": {"group_0": scheme}}
+    return {"quant_method": "compressed-tensors", **own}
 
 
 def make(plan: Mapping[str, Any]) -> None:
@@ -111,6 +114,10 @@ def main() -> int:
         Path(fault.removeprefix("waits:")).write_text(str(os.getpid()))
         time.sleep(600)
     make(plan)
+    if fault == "killed":
+        half = Path(plan["out"]) / "model.safetensors"
+        os.truncate(half, half.stat().st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
     if fault != "silent":
         path.with_name("result.json").write_text(json.dumps({"versions": {"stub": "1"}}))
     return 0
