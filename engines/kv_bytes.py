@@ -18,8 +18,8 @@ BYTES: Mapping[str, float] = {
 
 
 def bytes_per_token(elements: int, told: Precision, dtype: str | None) -> float | None:
-    """Of all layers: half of the `elements` are keys, half values. `dtype` is what is computed in,
-    which the cache follows where `told` names no type. None for a type that is not known."""
+    """Of all layers: half of the `elements` are keys, half values. `dtype` is what the cache
+    follows where `told` names no type. None for a type that is not known."""
     sizes = [BYTES.get(_plain(kind or dtype)) for kind in (told.keys, told.values)]
     if sizes[0] is None or sizes[1] is None:
         return None

@@ -58,7 +58,7 @@ class Tensor:
         """ggml's name of the type, in lower case."""
         from gguf.constants import GGMLQuantizationType
 
-        return GGMLQuantizationType(self.type_number).name.lower()
+        return str(GGMLQuantizationType(self.type_number).name).lower()
 
     @property
     def size_bytes(self) -> int:

@@ -24,6 +24,10 @@ from quantswarm.models.weight_parts import (
 GROUP = 128
 """Of the recipes with groups, unless their settings say otherwise."""
 _PLAIN = ("bf16", "fp16", "fp32", "fp8-kv", "fp8-kv-upstream")
+_FOUR = ("gptq", "awq", "w4a16")
+_EIGHT = {"int8": "int8", "fp8": "float8"}
+_QUANTIZED = (*_FOUR, *_EIGHT)
+"""Recipes of whose weights only the layers' are quantized."""
 _GGML = {
     "f16": "f16", "bf16-gguf": "bf16", "q4_0": "q4_0", "q4_1": "q4_1", "q5_0": "q5_0",
     "q5_1": "q5_1", "q8_0": "q8_0", "q6_k": "q6_k", "q4_k_s": "q4_k", "q4_k_m": "q4_k",
@@ -73,7 +77,7 @@ def _parts(shape: Shape, quant: str, group: int) -> Iterator[Part]:
                 plain=plain,
                 read=component != EMBEDDINGS and kind != "order",
             )
-    if weights in _GGML or weights in (*_PLAIN, "gptq", "awq", "w4a16", "int8"):
+    if weights in _GGML or weights in (*_PLAIN, *_QUANTIZED):
         yield _norms(shape, gguf=weights in _GGML)
 
 
@@ -99,20 +103,20 @@ def _matrix(
         kind = _ggml_type(shape, quant, name)
         block, block_bytes = _BLOCKS[kind]
         yield kind, count // block * block_bytes, count, count, kind in ("f16", "bf16", "f32")
-    elif quant in _PLAIN or (quant in ("gptq", "awq", "w4a16", "int8") and not in_layer):
+    elif quant in _PLAIN or (quant in _QUANTIZED and not in_layer):
         yield "bfloat16", 2 * count, count, count, True
-    elif quant == "int8":
-        yield "int8", count, count, count, False
+    elif quant in _EIGHT:
+        yield _EIGHT[quant], count, count, count, False
         yield "scales", 4 * outputs, outputs, 0, False
-    elif quant in ("gptq", "awq", "w4a16"):
+    elif quant in _FOUR:
         yield from _grouped(quant, outputs, inputs, group)
 
 
 def _grouped(quant: str, outputs: int, inputs: int, group: int) -> Iterator[Made]:
-    """Words of eight weights; scales of 16 bits; zeros in words too, where they are stored."""
+    """Words of eight weights; scales of 16 bits (32 in w4a16); zeros in words, where there are."""
     count, scales = outputs * inputs, outputs * (inputs // group)
     yield "int4", count // 2, count // 8, count, False
-    yield "scales", 2 * scales, scales, 0, False
+    yield "scales", (4 if quant == "w4a16" else 2) * scales, scales, 0, False
     if quant != "w4a16":
         yield "zeros", scales // 2, scales // 8, 0, False
     if quant == "gptq":

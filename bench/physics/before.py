@@ -17,7 +17,7 @@ from quantswarm.models.errors import BadFile
 from quantswarm.models.weight_parts import Weights
 
 _SHARED = "layers are shared between the GPU and the CPU, whose speeds do not add up simply"
-_MADE = "its types are decided when it is made: build it first (quantswarm serve, or bench)"
+_MADE = "what its weights are is known once they are made (quantswarm serve, or bench)"
 
 
 def physics_of(
@@ -38,7 +38,8 @@ def physics_of(
     precision = engine.precision(prepared.command.argv, "")
     kv = None
     if weights is not None and weights.kv_elements is not None:
-        kv = bytes_per_token(weights.kv_elements, precision, precision.dtype or _stored(weights))
+        computed = (precision.dtype or _stored(weights)) if engine.widens else None
+        kv = bytes_per_token(weights.kv_elements, precision, computed)
     if kv is None:
         unknown["kv_bytes_per_token"] = "neither the command nor the headers tell the cache's type"
     host = None

@@ -97,8 +97,9 @@ def _prefill(work: Work, speed: Speed, cut: Cut, rates: Mapping[str, float | Non
 def _work(ceiling: Ceiling | None) -> Work | None:
     found = ceiling or {}
     keys = ("weights_bytes_per_token", "kv_bytes_per_token", "weights_multiplied", "head_weights")
-    numbers = [found.get(key) for key in (*keys, "attention_width")]
-    if any(not isinstance(number, int | float) for number in numbers):
+    asked = (found.get(key) for key in (*keys, "attention_width"))
+    numbers = [float(number) for number in asked if isinstance(number, int | float)]
+    if len(numbers) < len(keys) + 1:
         return None
     read, kv, weights, head, width = numbers
     return Work(

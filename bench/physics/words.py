@@ -100,11 +100,15 @@ def _where(ceiling: Ceiling) -> str | None:
     host = ceiling["host"]
     if host["device"] is None or host["measured_utc"] is None:
         return None
-    where = "the GPU" if host["device"] == "cuda" else f"{host['threads']} threads"
+    where = "the GPU" if host["device"] == "cuda" else _threads(host["threads"])
     return (
         f"{where}, at {numerals.megabytes(ceiling['working_set_bytes'])}, "
         f"measured {str(host['measured_utc'])[:10]}"
     )
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'' if count == 1 else 's'}"
 
 
 def _tokens(count: float | None, what: str) -> str | None:

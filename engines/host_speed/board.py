@@ -33,4 +33,4 @@ def board_gb_s(
         return None
     finally:
         nvml.nvmlShutdown()
-    return mhz * 1e6 * EDGES * bits / 8 / 1e9
+    return float(mhz * 1e6 * EDGES * bits / 8 / 1e9)
