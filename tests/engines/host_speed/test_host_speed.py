@@ -96,7 +96,7 @@ def test_a_host_that_cannot_be_measured_says_why_and_keeps_nothing(home: Path) -
 
 
 def test_a_child_that_fails_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measured.sys, "executable", "/nonexistent/python")
+    monkeypatch.setattr("sys.executable", "/nonexistent/python")
     found = measured.in_child(request())
     assert "did not end well" in found["reason"]
 
