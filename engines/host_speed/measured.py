@@ -60,7 +60,7 @@ def host_speed(
         return known
     if say is not None:
         say("measuring this machine's memory bandwidth and arithmetic rate (a few seconds, kept)")
-    request = _request(cores, threads, device)
+    request = _request(host, cores, threads, device)
     found = _measured(request, ask or in_child)
     if not found.reason:
         _keep(place, found)
@@ -90,11 +90,12 @@ def in_child(request: Request) -> dict[str, Any]:
         return {"reason": f"the measuring process failed: {last[0]}"}
 
 
-def _request(cores: Sequence[int], threads: int, device: str) -> Request:
-    """Buffers of at most a quarter of the memory that is free."""
-    available = available_memory_bytes()
+def _request(host: Host, cores: Sequence[int], threads: int, device: str) -> Request:
+    """Buffers of at most a quarter of the memory that is free, and of what we may have at all."""
+    limits = [limit for limit in (available_memory_bytes(), host.memory_bytes) if limit is not None]
+    room = min(limits, default=None)
     sizes = GPU_SIZES if device == "cuda" else SIZES
-    fitting = [size for size in sizes if available is None or size <= available // 4]
+    fitting = [size for size in sizes if room is None or size <= room // 4]
     return Request(
         device=device,
         cores=tuple(cores),

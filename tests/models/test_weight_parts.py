@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from quantswarm.models import gguf_file, hf_folder, planned_weights, shapes, store, weight_parts
+from quantswarm.models import (
+    gguf_file,
+    hf_folder,
+    planned_weights,
+    shapes,
+    source,
+    store,
+    weight_parts,
+)
 from quantswarm.models.artefact import ModelSource
 from quantswarm.models.quantize.settings import VARIABLE
 from quantswarm.models.recipes import recipe_named
 from quantswarm.models.weight_parts import EMBEDDINGS, HEAD, LAYERS, NORMS, OTHER, Weights
 
 MIB = 2**20
+USERS_HOME = store.home()
+"""Taken at import, before a fixture gives each test a home of its own."""
 
 pytestmark = pytest.mark.usefixtures("_micro_shape")
 
@@ -105,12 +117,19 @@ def test_a_gguf_file_and_its_plan(micro: ModelSource) -> None:
     )
 
 
-@pytest.mark.engines
-@pytest.mark.parametrize("quant", ["q4_0", "q4_k_s", "q4_k_m", "q5_k_m", "q8_0"])
-def test_types_are_mixed_as_llama_quantize_mixes_them(quant: str, tiny_folder: Path) -> None:
-    from quantswarm.models.source import resolve
+@pytest.fixture
+def quantizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real llama-quantize, which set-up builds under the user's own home."""
+    built = USERS_HOME / "llama.cpp" / "current" / "bin" / "llama-quantize"
+    given = os.environ.get("LLAMA_QUANTIZE_BIN") or shutil.which("llama-quantize")
+    if given is None and not built.is_file():
+        pytest.skip("llama-quantize is not here: make setup builds it")
+    monkeypatch.setenv("LLAMA_QUANTIZE_BIN", given or str(built))
 
-    made = store.artefact(resolve("tiny"), recipe_named(quant))
+
+@pytest.mark.engines
+@pytest.mark.usefixtures("quantizer")
+def test_types_are_mixed_as_llama_quantize_mixes_them(tiny_folder: Path) -> None:
     config = hf_folder.inspect(tiny_folder, "a test").config
     shape = shapes.Shape(
         name="tiny",
@@ -124,9 +143,11 @@ def test_types_are_mixed_as_llama_quantize_mixes_them(quant: str, tiny_folder: P
         head_size=config["head_dim"],
         context_tokens=2048,
     )
-    planned = planned_weights.of_shape(shape, quant)
-    assert planned is not None
-    assert planned.parts == weight_parts.of_artefact(made).parts
+    for quant in ("q4_0", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k", "q8_0", "bf16-gguf"):
+        made = store.artefact(source.resolve("tiny"), recipe_named(quant))
+        planned = planned_weights.of_shape(shape, quant)
+        assert planned is not None
+        assert planned.parts == weight_parts.of_artefact(made).parts, quant
 
 
 def test_every_plain_shape_has_its_parameters() -> None:
