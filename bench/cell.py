@@ -12,6 +12,7 @@ from quantswarm.bench.load.plan import SwarmPlan
 from quantswarm.bench.load.progress import Progress
 from quantswarm.bench.load.share import split_of
 from quantswarm.bench.load.swarm import SwarmResult, drive
+from quantswarm.bench.physics.expected import expected
 from quantswarm.bench.rundir import write_manifest
 from quantswarm.bench.subject import Subject
 from quantswarm.bench.watch import Watch
@@ -103,8 +104,16 @@ def _asked(subject: Subject, plan: SwarmPlan) -> dict[str, Any]:
         "served_name": subject.served_name,
         "host": hardware.host().as_dict(),
         "warnings": list(subject.warnings),
+        "ceiling": _ceiling(subject, plan),
         **subject.facts,
     }
+
+
+def _ceiling(subject: Subject, plan: SwarmPlan) -> dict[str, Any] | None:
+    """What the machine could do at best under this load; None for a server without weights."""
+    if subject.physics is None:
+        return None
+    return subject.physics.ceiling(plan.users, expected(plan.scenario))
 
 
 def _verdict(result: SwarmResult) -> tuple[str, str | None]:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from quantswarm.bench.estimate import Estimate
 from quantswarm.bench.judge.cell import judge
 from quantswarm.bench.load.scenario import Scenario, scenario_named
 from quantswarm.bench.matrix import Cell, Matrix
+from quantswarm.bench.physics.before import physics_of
+from quantswarm.bench.physics.said import say_ceilings
 from quantswarm.bench.rundir import (
     cell_folder,
     fresh_cell,
@@ -39,7 +42,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A matrix being measured into a folder; `base` holds options that every server shares."""
+    """A matrix being measured into a folder; `base` holds options that every server shares.
+
+    The machine's figures from before `since` are taken again.
+    """
 
     matrix: Matrix
     scenario: Scenario
@@ -48,15 +54,23 @@ class Job:
     estimate: Estimate
     say: Say
     gpus: Vacancy
+    since: datetime | None = None
 
 
 def run_matrix(
-    matrix: Matrix, out: Path | None, *, resume: bool, base: ServeOptions, say: Say
+    matrix: Matrix,
+    out: Path | None,
+    *,
+    resume: bool,
+    base: ServeOptions,
+    say: Say,
+    since: datetime | None = None,
 ) -> Path:
     """Measure every cell that has no valid result yet; returns the run directory.
 
     Names and pairs are checked for all variants before anything starts. An engine that cannot run
-    here, a server that dies or a swarm that fails makes a failed cell with its reason.
+    here, a server that dies or a swarm that fails makes a failed cell with its reason. Figures of
+    the machine from before `since` are taken again.
     """
     scenario = scenario_named(matrix.scenario)
     if base.api_key_file is not None:
@@ -73,6 +87,7 @@ def run_matrix(
         estimate=Estimate(missing, _cell_seconds(matrix, scenario)),
         say=say,
         gpus=vacancy(Gpus.opened()),
+        since=since,
     )
     say(f"run {run}: {len(missing)} of {len(matrix.cells())} cells to measure")
     for _, cells in groupby(missing, key=lambda cell: cell.block):
@@ -136,6 +151,8 @@ def _serving(job: Job, cell: Cell) -> Iterator[Subject]:
         f"[{job.estimate.number}/{job.estimate.total}] starting {_called(cell)} "
         f"on {variant.model}; about {job.estimate.minutes_left():.0f} min left in all"
     )
+    physics = physics_of(selection, prepared, since=job.since, say=job.say)
+    say_ceilings(physics, job.scenario, job.matrix.users, job.say)
     remarks = job.gpus.settled() if prepared.spec.device == "cuda" else ()
     with running(
         selection.engine,
@@ -146,7 +163,7 @@ def _serving(job: Job, cell: Cell) -> Iterator[Subject]:
         log=job.run / "servers" / f"{cell.server}.log",
     ) as server:
         job.estimate.started(variant.engine, server.load_s)
-        subject = served(selection, prepared, server, remarks)
+        subject = served(selection, prepared, server, remarks, physics)
         yield dataclasses.replace(subject, facts={**subject.facts, **_place(cell)})
 
 

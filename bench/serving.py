@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import UTC, datetime
 from pathlib import Path
 
 from quantswarm.bench import quantity
@@ -50,6 +51,20 @@ def add_server(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="an option of the engine's own, repeatable (scripted: behaviour=…)",
     )
+
+
+def add_host(parser: argparse.ArgumentParser) -> None:
+    """Whether the machine's figures, which ceilings follow from, are taken again."""
+    parser.add_argument(
+        "--measure-host",
+        action="store_true",
+        help="take this machine's bandwidth and arithmetic rate again (kept for 30 days)",
+    )
+
+
+def measure_since(arguments: argparse.Namespace) -> datetime | None:
+    """From when on figures of the machine are good enough; None for all that are fresh."""
+    return datetime.now(UTC) if arguments.measure_host else None
 
 
 def options_from(

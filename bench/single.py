@@ -7,6 +7,7 @@ import http.client
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from quantswarm.bench.cell import measure, plan_for
@@ -15,6 +16,8 @@ from quantswarm.bench.load.fit import need_of
 from quantswarm.bench.load.link import endpoint_of, resolved
 from quantswarm.bench.load.scenario import Scenario, scenario_named, with_data
 from quantswarm.bench.matrix import Matrix, Variant
+from quantswarm.bench.physics.before import physics_of
+from quantswarm.bench.physics.said import say_ceilings
 from quantswarm.bench.rundir import fresh_cell, open_run
 from quantswarm.bench.selection import NO_QUANT, select
 from quantswarm.bench.slo import Slo
@@ -35,7 +38,8 @@ Drive = Callable[[Subject, Variant, Path, Scenario, "Load", Say], None]
 class Load:
     """What the users do; durations left None are the scenario's. With `arrivals` the loop is open,
     and `users` only says for how many a started server makes room. `data` is a data set whose
-    prompts take the place of the scenario's."""
+    prompts take the place of the scenario's. Figures of the machine from before `measure_since`
+    are taken again."""
 
     scenario: str
     users: int
@@ -48,6 +52,7 @@ class Load:
     data: Path | None = None
     slo: Slo | None = None
     purpose: str = "swarm"
+    measure_since: datetime | None = None
 
     def read(self) -> Scenario:
         """The scenario, asking what is in `data` and held to `slo` where they are given."""
@@ -99,6 +104,8 @@ def drive_started(
         selection.engine, selection.recipe, selection.artefact, fitting, found=selection.found
     )
     variant = Variant(engine=selection.engine.name, quant=selection.quant, model=selection.model)
+    physics = physics_of(selection, prepared, since=load.measure_since, say=say)
+    say_ceilings(physics, scenario, () if load.arrivals else (load.users,), say)
     run = _open(variant, load)
     with running(
         selection.engine,
@@ -109,7 +116,7 @@ def drive_started(
         log=run / "servers" / f"{variant.name}.log",
         on_wait=progress,
     ) as server:
-        subject = served(selection, prepared, server)
+        subject = served(selection, prepared, server, physics=physics)
         drive(subject, variant, run, scenario, load, say)
     return run
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from quantswarm.bench.load.fit import check_fits, need_of
 from quantswarm.bench.load.scenario import Scenario
+from quantswarm.bench.physics.ceiling import Physics
 from quantswarm.bench.selection import NO_QUANT, Selection
 from quantswarm.engines.prepare import Prepared, ServeOptions
 from quantswarm.engines.server import Server
@@ -25,6 +26,7 @@ class Subject:
     """`facts` go into the manifest as they are; `server` is None for an external endpoint.
 
     `pinned_by` names the engine whose own request fields may be sent; None for any other server.
+    `physics` is what its ceilings follow from, None for a server without weights of ours.
     """
 
     engine: str
@@ -40,6 +42,7 @@ class Subject:
     warnings: Sequence[Mapping[str, Any]] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     server: Server | None = None
+    physics: Physics | None = None
 
 
 def fitted(
@@ -64,6 +67,7 @@ def served(
     prepared: Prepared,
     server: Server,
     remarks: Sequence[Mapping[str, Any]] = (),
+    physics: Physics | None = None,
 ) -> Subject:
     """The subject for a server that we started; `remarks` are warnings from before its start."""
     engine, artefact = selection.engine, selection.artefact
@@ -85,6 +89,7 @@ def served(
         ),
         facts={**planned_facts(selection, prepared), "load_s": server.load_s},
         server=server,
+        physics=physics,
     )
 
 

@@ -102,6 +102,11 @@ class Engine(ABC):
     logprobs_by: ClassVar[str | None] = None
     """How it is asked for log-probabilities: "echo" (OpenAI's completions with echo and token ids)
     or "llama" (llama-server's /completion); None where it cannot tell them."""
+    widens: ClassVar[bool] = False
+    """True where unquantized weights are held in the type that is computed in, whatever the
+    checkpoint stores; False where they are multiplied as they are stored."""
+    one_at_a_time: ClassVar[bool] = False
+    """True where requests are served one after another, whatever the number of slots."""
     start_timeout_s: ClassVar[float] = 600.0
 
     @abstractmethod

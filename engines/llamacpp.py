@@ -19,7 +19,6 @@ from quantswarm.models.errors import BadFile
 if TYPE_CHECKING:
     from quantswarm.engines.hardware import Host
 
-PLAIN_CACHES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 OPTIONS = {
     "prefix_cache": "on|off: keep prompts in memory for later requests (off: measured work)",
     llamacpp_kv.OPTION: llamacpp_kv.MEANING,
@@ -195,8 +194,8 @@ class LlamaCpp(Engine):
         values = options.last_given(argv, "-ctv", "--cache-type-v") or "f16"
         return Precision(
             dtype="float32",
-            keys=PLAIN_CACHES.get(keys, f"rotated {keys}"),
-            values=PLAIN_CACHES.get(values, f"rotated-64 {values}"),
+            keys=llamacpp_kv.PLAIN.get(keys, f"rotated {keys}"),
+            values=llamacpp_kv.PLAIN.get(values, f"rotated-64 {values}"),
         )
 
     def served_with(self, log: str) -> Mapping[str, Any]:

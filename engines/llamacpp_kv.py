@@ -16,6 +16,9 @@ OPTION = "kv"
 TYPES = {"f16": 1, "bf16": 30, "q8_0": 8, "q4_0": 2}
 """Name of each type offered → ggml's number for it."""
 
+PLAIN = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
+"""Types that are no quantization, by ggml's name, as `Precision` calls them."""
+
 MEANING = f"{'|'.join(TYPES)}: type of the key-value cache, for any weights (f16)"
 
 

@@ -6,11 +6,12 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
+from quantswarm.engines import llamacpp_kv
+from quantswarm.engines.base import Availability, Command, Engine, Precision, ServeSpec
 from quantswarm.engines.hardware import gpus_or_reason
 from quantswarm.engines.llamacpp import (
     avx512_warning,
@@ -18,7 +19,7 @@ from quantswarm.engines.llamacpp import (
     loaded_backends,
     tools_folder,
 )
-from quantswarm.engines.options import checked
+from quantswarm.engines.options import checked, last_given
 from quantswarm.engines.process import FROM_FILE
 from quantswarm.models.artefact import Artefact
 
@@ -43,6 +44,7 @@ class LlamaCppPython(Engine):
     formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"gguf": ()}
     health_path: ClassVar[str] = "/v1/models"
     metrics_path: ClassVar[str | None] = None
+    one_at_a_time: ClassVar[bool] = True
 
     def probe(self) -> Availability:
         """By package metadata and by the libraries' presence."""
@@ -109,11 +111,28 @@ class LlamaCppPython(Engine):
         """The compute library that was chosen at run time."""
         return loaded_backends(log)
 
+    def precision(self, argv: Sequence[str], log: str) -> Precision:
+        """As llama-server; the cache's types are given as ggml's numbers."""
+        return Precision(
+            dtype="float32",
+            keys=_cache(last_given(argv, "--type_k")),
+            values=_cache(last_given(argv, "--type_v")),
+        )
+
     def warnings(
         self, host: Host, quant: str | None, spec: ServeSpec
     ) -> tuple[tuple[str, str, str, str], ...]:
         """As for llama-server, whose libraries it uses."""
         return () if spec.device == "cuda" else avx512_warning(library_folder(), host.isa)
+
+
+def _cache(number: str | None) -> str | None:
+    """The type's name from its number, None for a number that recipes never give."""
+    if number is None:
+        return "float16"
+    names = {str(known): name for name, known in llamacpp_kv.TYPES.items()}
+    kind = names.get(number)
+    return llamacpp_kv.PLAIN.get(kind, kind) if kind is not None else None
 
 
 ENGINE = LlamaCppPython()

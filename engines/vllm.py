@@ -87,6 +87,7 @@ class Vllm(Engine):
     }
 
     logprobs_by: ClassVar[str | None] = "echo"
+    widens: ClassVar[bool] = True
 
     def probe(self) -> Availability:
         """By package metadata alone: importing vLLM takes many seconds."""

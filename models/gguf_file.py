@@ -53,6 +53,21 @@ class Tensor:
     type_number: int
     offset: int
 
+    @property
+    def kind(self) -> str:
+        """ggml's name of the type, in lower case."""
+        from gguf.constants import GGMLQuantizationType
+
+        return str(GGMLQuantizationType(self.type_number).name).lower()
+
+    @property
+    def size_bytes(self) -> int:
+        """What the file holds of it, without the padding after it."""
+        from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+        block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType(self.type_number)]
+        return int(math.prod(self.shape) // block * block_bytes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GgufHeader:
@@ -84,15 +99,12 @@ class GgufHeader:
     @property
     def bits_per_weight(self) -> float:
         """Of all tensors together, norms and embeddings included."""
-        return 8 * sum(map(_bytes_of, self.tensors)) / self.parameters
+        return 8 * sum(tensor.size_bytes for tensor in self.tensors) / self.parameters
 
     @property
     def types(self) -> dict[str, int]:
         """How many tensors are stored in each of ggml's types."""
-        from gguf.constants import GGMLQuantizationType
-
-        names = (GGMLQuantizationType(tensor.type_number).name for tensor in self.tensors)
-        return dict(sorted(Counter(name.lower() for name in names).items()))
+        return dict(sorted(Counter(tensor.kind for tensor in self.tensors).items()))
 
 
 def read(path: Path) -> GgufHeader:
@@ -191,13 +203,6 @@ def _check_data(tensors: tuple[Tensor, ...], values: Mapping[str, Any], cursor: 
     start = math.ceil(cursor.at / alignment) * alignment
     size_bytes = cursor.at + cursor.left
     for tensor in tensors:
-        end = start + tensor.offset + _bytes_of(tensor)
+        end = start + tensor.offset + tensor.size_bytes
         if end > size_bytes:
             raise ValueError(f"tensor {tensor.name} ends at {end:,}, the file at {size_bytes:,}")
-
-
-def _bytes_of(tensor: Tensor) -> int:
-    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-
-    block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType(tensor.type_number)]
-    return int(math.prod(tensor.shape) // block * block_bytes)

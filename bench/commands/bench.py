@@ -8,7 +8,7 @@ from pathlib import Path
 
 from quantswarm.bench import quantity
 from quantswarm.bench.output import print_json, say
-from quantswarm.bench.serving import add_server, options_from
+from quantswarm.bench.serving import add_host, add_server, measure_since, options_from
 
 SUMMARY = "measure a matrix of engines and quantizations, and report"
 
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="do only what is missing, failed or invalid"
     )
+    add_host(parser)
     add_server(parser)
 
 
@@ -43,7 +44,14 @@ def run(arguments: argparse.Namespace) -> int:
         matrix = dataclasses.replace(matrix, rounds=arguments.rounds)
     base = options_from(arguments, users=None, port=0)
     with measuring():
-        done = run_matrix(matrix, arguments.out, resume=arguments.resume, base=base, say=say)
+        done = run_matrix(
+            matrix,
+            arguments.out,
+            resume=arguments.resume,
+            base=base,
+            say=say,
+            since=measure_since(arguments),
+        )
     summary, text = finish(done, say)
     if arguments.json:
         print_json(summary)

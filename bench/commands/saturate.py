@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from quantswarm.bench import quantity
 from quantswarm.bench.output import print_json, say
-from quantswarm.bench.serving import add_server, add_target, options_from
+from quantswarm.bench.serving import add_host, add_server, add_target, measure_since, options_from
 from quantswarm.models.errors import UnknownName, UserMistake
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: new)")
     _add_search(parser)
     _add_trial(parser)
+    add_host(parser)
     add_server(parser)
 
 
@@ -134,6 +135,7 @@ def _load(arguments: argparse.Namespace) -> Load:
         duration_s=arguments.duration,
         seed=arguments.seed,
         out=arguments.out,
+        measure_since=measure_since(arguments),
     )
     return dataclasses.replace(plain, slo=_slo(arguments, plain.read().slo))
 

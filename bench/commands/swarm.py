@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from quantswarm.bench import quantity
 from quantswarm.bench.output import print_json, say
-from quantswarm.bench.serving import add_server, add_target, options_from
+from quantswarm.bench.serving import add_host, add_server, add_target, measure_since, options_from
 from quantswarm.models.errors import UserMistake
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="run directory (default: a new one)"
     )
     _add_arrivals(parser)
+    add_host(parser)
     add_server(parser)
 
 
@@ -141,6 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
         ui_port=arguments.ui_port if arguments.ui else None,
         out=arguments.out,
         slo=parse_slo(arguments.slo) if arguments.slo is not None else None,
+        measure_since=measure_since(arguments),
     )
     options = options_from(arguments, users=arguments.users, port=0)
     with measuring():

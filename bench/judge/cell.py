@@ -28,6 +28,8 @@ from quantswarm.bench.judge.remarks import Evidence, remarks
 from quantswarm.bench.judge.resources import FILE as SAMPLES
 from quantswarm.bench.judge.resources import Resources, read_samples, resources
 from quantswarm.bench.judge.window import Cut, cut
+from quantswarm.bench.physics import reached as physics
+from quantswarm.bench.physics.reached import Reached
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ class CellResult:
     slo: Attainment | None = None
     gates: tuple[Passage, ...] = ()
     resources: Resources | None = None
+    reached: Reached | None = None
 
 
 def judge(cell_dir: Path) -> CellResult:
@@ -128,7 +131,10 @@ def _measured(
     everywhere = Counter(record.outcome for record in part.everything if not record.ok)
     gates = passages(evidence)
     status, reason = _verdict(manifest, part, by_class, failed(gates))
-    found = tuple(remark.as_json() for remark in remarks(evidence)) if part.started else ()
+    ceiling = manifest.ceiling
+    shares = physics.reached(ceiling, part, latencies, rates)
+    told = (*remarks(evidence), *physics.remarks(shares, ceiling)) if part.started else ()
+    found = tuple(remark.as_json() for remark in told)
     return CellResult(
         name=name,
         status=status,
@@ -146,6 +152,7 @@ def _measured(
         slo=attainment(part),
         gates=gates,
         resources=used,
+        reached=shares,
     )
 
 

@@ -42,6 +42,12 @@ class Manifest:
         """Whether prompts share their beginnings on purpose: a cache hit is then no flaw."""
         return self.facts.get("prefix_sharing") is True
 
+    @property
+    def ceiling(self) -> Mapping[str, Any] | None:
+        """What the machine could do at best; None in runs from before it was asked."""
+        found = self.facts.get("ceiling")
+        return found if isinstance(found, Mapping) else None
+
     def number(self, key: str) -> float | None:
         """A number of the manifest, or None where it is absent or no number."""
         return _number(self.facts.get(key))

@@ -20,6 +20,7 @@ from quantswarm.bench.judge.engine_view import prefix_hits
 from quantswarm.bench.judge.gates import failed
 from quantswarm.bench.judge.manifest import Manifest, read_manifest, read_object
 from quantswarm.bench.judge.percentile import Distribution
+from quantswarm.bench.physics import reached as physics
 from quantswarm.bench.saturation.outcome import judged_again
 from quantswarm.models.errors import BadFile
 from quantswarm.models.recipes import recipes
@@ -252,6 +253,7 @@ def cell_as_json(result: CellResult, *, include_invalid: bool = False) -> dict[s
         "prefix_hit_rate": hits,
         "prefix_hit_source": source,
         "resources": result.resources.as_json() if result.resources else None,
+        "ceiling": physics.as_json(manifest.ceiling, result.reached),
         "window_s": manifest.window.length_s if manifest.window else None,
         "failures_by_class": dict(result.failures_by_class),
         "failures_outside_window": dict(result.failures_outside_window),

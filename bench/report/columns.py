@@ -8,7 +8,7 @@ from typing import Any
 
 from quantswarm.bench.compare.entries import offered
 from quantswarm.bench.judge.engine_view import ANSWERS
-from quantswarm.bench.report import numerals
+from quantswarm.bench.report import ceiling, numerals
 from quantswarm.bench.report.compared import interval_text, ratio_text
 
 Cell = Mapping[str, Any]
@@ -98,6 +98,13 @@ COLUMNS: tuple[Column, ...] = (
     Column(key="users", head="users", unit="", text=lambda c: offered(c) or str(c["users"])),
     Column(key="status", head="status", unit="", text=lambda c: str(c["status"]), numeric=False),
     Column(key="output_throughput", head="output", unit="tok/s", text=_plain("output_throughput")),
+    Column(
+        key=ceiling.KEY,
+        head="of ceiling",
+        unit="decode",
+        text=lambda c: numerals.share(ceiling.share(c)) if shown(c) else numerals.NA,
+        drop=2,
+    ),
     Column(key="ratio", head="ratio", unit="output", text=lambda c: ratio_text(c.get("against"))),
     Column(
         key="interval", head="interval", unit="95 %", text=lambda c: interval_text(c.get("against"))
@@ -157,7 +164,7 @@ COLUMNS: tuple[Column, ...] = (
 
 def columns_for(cells: list[dict[str, Any]]) -> tuple[Column, ...]:
     """All columns, but the model's where every cell has the same, and those of objectives, labels,
-    rounds and ratios where there are none."""
+    rounds, ratios and ceilings where there are none."""
     idle = set()
     if len({cell["model"] for cell in cells}) <= 1:
         idle.add("model")
@@ -167,6 +174,8 @@ def columns_for(cells: list[dict[str, Any]]) -> tuple[Column, ...]:
         idle.add("label")
     if not any(cell.get("rounds") for cell in cells):
         idle.add("rounds")
+    if all(ceiling.share(cell) is None for cell in cells):
+        idle.add(ceiling.KEY)
     if not any(cell.get("against") for cell in cells):
         idle |= {"ratio", "interval", "verdict"}
     return tuple(column for column in COLUMNS if column.key not in idle)

@@ -73,6 +73,15 @@ _LAST: dict[str, type] = {
     "round": int,
     "failed_gates": str,
 }
+_CEILING: dict[str, tuple[str, type]] = {
+    "ceiling_decode_tok_s": ("decode_tok_s", float),
+    "ceiling_prefill_tok_s": ("prefill_tok_s", float),
+    "weights_bytes_per_token": ("weights_bytes_per_token", float),
+    "kv_bytes_per_token": ("kv_bytes_per_token", float),
+    "share_of_decode_ceiling": ("share_of_decode_ceiling", float),
+    "share_of_prefill_ceiling": ("share_of_prefill_ceiling", float),
+}
+"""Column → key of the cell's ceiling, and type."""
 _PARTS = ("n", "mean", "p50", "p90", "p95", "p99", "p999", "max")
 
 
@@ -86,7 +95,9 @@ def fields() -> dict[str, type]:
     own = {column: kind for column, (_, kind) in _ENGINE.items()} | dict.fromkeys(
         _INTERPOLATED, float
     )
-    return _FIRST | {metric.name: float for metric in RATES} | spread | own | _RESOURCES | _LAST
+    limits = {column: kind for column, (_, kind) in _CEILING.items()}
+    rates: dict[str, type] = {metric.name: float for metric in RATES}
+    return _FIRST | rates | spread | own | _RESOURCES | _LAST | limits
 
 
 def rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -114,6 +125,8 @@ def _row(run_id: str, cell: Mapping[str, Any]) -> dict[str, Any]:
         spread = cell["latencies_ms"].get(metric.name) or {}
         row |= {_spread_key(metric.name, part): spread.get(part) for part in _PARTS}
     row |= _watched(cell)
+    limits = cell.get("ceiling") or {}
+    row |= {column: limits.get(key) for column, (key, _) in _CEILING.items()}
     row["kernels"] = _joined(cell.get("kernels"))
     row["warnings"] = _joined([warning["name"] for warning in cell["warnings"]])
     row["failed_gates"] = _joined(cell.get("failed_gates"))

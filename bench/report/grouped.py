@@ -8,6 +8,7 @@ from typing import Any
 
 from quantswarm.bench.compare.entries import load_of, round_of, sound, variant_of
 from quantswarm.bench.compare.measure import HEADLINE
+from quantswarm.bench.report import ceiling
 
 Cell = Mapping[str, Any]
 Row = dict[str, Any]
@@ -64,6 +65,7 @@ def _pooled(group: Sequence[Cell]) -> Row:
     row |= {key: _over(sum, group, key) for key in _SUMMED}
     row |= {key: _over(max, group, key) for key in _LARGEST}
     row |= {key: _over(statistics.median, group, key) for key in _MEDIANS}
+    row["ceiling"] = ceiling.pooled(good)
     row["latencies_ms"] = {
         metric: _spread([cell["latencies_ms"][metric] for cell in good])
         for metric in (first["latencies_ms"] if good else ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from quantswarm.bench.report import beside, compared, definitions, facts, gates, saturation
+from quantswarm.bench.report import beside, ceiling, compared, definitions, facts, gates, saturation
 from quantswarm.bench.report.columns import columns_for
 from quantswarm.bench.report.grouped import marks_of, rows_of
 from quantswarm.bench.report.notes import Note, notes, sentence
@@ -26,6 +26,7 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
         "## Results",
         main_table(rows, marks_of(rows, marks)),
         *_comparison(summary),
+        *_ceilings(summary),
         "## Warnings",
         "\n".join(_note(note) for note in footnotes) or "None.",
         "## Validity gates",
@@ -72,6 +73,17 @@ def _comparison(summary: Mapping[str, Any]) -> Iterator[str]:
     yield from (
         f"**{remark['name']}**: {_escaped(_told(remark))}" for remark in compared.remarks(summary)
     )
+
+
+def _ceilings(summary: Mapping[str, Any]) -> Iterator[str]:
+    found = ceiling.tables(summary)
+    if found:
+        yield "## Ceilings"
+        yield ceiling.TOLD
+    for table in found:
+        yield f"### {_escaped(table.title)}"
+        align = ["---:" if numeric else "---" for numeric in table.numeric]
+        yield _table(table.head, align, table.rows)
 
 
 def _saturation(summary: Mapping[str, Any]) -> list[str]:

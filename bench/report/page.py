@@ -9,6 +9,7 @@ from typing import Any
 from quantswarm.bench.compare.entries import load_order
 from quantswarm.bench.report import (
     beside,
+    ceiling,
     compared,
     definitions,
     facts,
@@ -54,6 +55,8 @@ def _content(summary: Mapping[str, Any]) -> dict[str, Any]:
         "honest": compared.honest(summary),
         "comparison": compared.tables(summary),
         "comparison_remarks": compared.remarks(summary),
+        "ceilings": ceiling.tables(summary),
+        "ceilings_told": ceiling.TOLD,
         "saturation": _saturation(summary),
         "columns": columns,
         "rows": [_row(columns, row, marks[row["cell"]], summary) for row in rows],
@@ -127,6 +130,8 @@ def _row(
 def _sort_key(column: Column, cell: Mapping[str, Any]) -> str:
     """The raw value to sort by; empty for an unknown one, which sorts last."""
     value = cell.get(column.key) or (cell.get("against") or {}).get(column.key)
+    if column.key == ceiling.KEY:
+        value = ceiling.share(cell)
     if column.key == "users":
         value = _rate(cell)
     hidden = column.text(cell).startswith(numerals.NA)

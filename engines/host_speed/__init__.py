@@ -1,0 +1,1 @@
+"""How fast this machine reads memory and multiplies: measured in a child process, kept by host."""
