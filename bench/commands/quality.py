@@ -104,7 +104,7 @@ def _started(arguments: argparse.Namespace) -> Measured:
 def _at_url(arguments: argparse.Namespace) -> Measured:
     """Ask a server that runs already; the engine's program need not be installed here."""
     from quantswarm.bench.quality.run import Subject, measure
-    from quantswarm.bench.quality.ways import way_of
+    from quantswarm.bench.quality.ways import require_endpoint
     from quantswarm.bench.selection import NO_QUANT, check_pair
     from quantswarm.bench.single import first_model
     from quantswarm.bench.verify.asking import Asked as Endpoint
@@ -112,7 +112,7 @@ def _at_url(arguments: argparse.Namespace) -> Measured:
     from quantswarm.models.source import resolve
 
     engine, recipe = check_pair(arguments.engine, arguments.quant)
-    way_of(engine)
+    require_endpoint(engine)
     artefact = None
     if recipe is not None:
         artefact = store.artefact(resolve(arguments.model, quant=recipe.name), recipe)

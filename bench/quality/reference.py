@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LABEL = "the unquantized original, computed in float32"
 TABLE = "the table of the scripted server"
 _LAYOUT = 1
-_ROWS = "rows.npy"
+_ROWS = "rows.f32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +46,13 @@ def reference_of(source: ModelSource, corpus: Corpus, say: Callable[[str], None]
 
     def build(aside: Path) -> Contents:
         say(f"computing the float32 reference of {corpus.scored:,} tokens")
-        _compute(folder, corpus, aside / _ROWS, f"reference of {source.name}")
-        return Contents()
+        shape = _compute(folder, corpus, aside / _ROWS, f"reference of {source.name}")
+        return Contents(facts={"shape": shape})
 
     target = home() / "quality" / f"{_safe(source.name)}-{_key(source, corpus)}"
     seal = sealed_folder(target, asked=f"quality reference of {source.name}", build=build)
-    rows = np.load(seal.root / _ROWS, mmap_mode="r")
+    shape = tuple(seal.facts["shape"])
+    rows: Floats = np.memmap(seal.root / _ROWS, dtype=np.float32, mode="r", shape=shape)
     return Reference(label=LABEL, nll=nll_of(rows, corpus), rows=rows)
 
 
@@ -73,7 +74,7 @@ def nll_of(rows: Floats, corpus: Corpus) -> Floats:
     )
 
 
-def _compute(folder: Path, corpus: Corpus, path: Path, asked: str) -> None:
+def _compute(folder: Path, corpus: Corpus, path: Path, asked: str) -> tuple[int, ...]:
     """Window by window onto the disk: the rows of a large vocabulary would not fit into memory."""
     from quantswarm.models.reference.checkpoint import Checkpoint
     from quantswarm.models.reference.forward import Numerics, picked
@@ -82,7 +83,7 @@ def _compute(folder: Path, corpus: Corpus, path: Path, asked: str) -> None:
     length = len(corpus.windows[0])
     shape = (len(corpus.windows), length - 1, weights.shape.vocabulary)
     require_disk(path.parent, 4 * int(np.prod(shape)), asked)
-    kept = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    kept = np.memmap(path, dtype=np.float32, mode="w+", shape=shape)
 
     def keep(at: int, rows: Floats) -> Floats:
         kept[at] = rows[:-1]
@@ -90,6 +91,7 @@ def _compute(folder: Path, corpus: Corpus, path: Path, asked: str) -> None:
 
     picked(weights, corpus.windows, [Numerics()], keep)
     kept.flush()
+    return shape
 
 
 def _key(source: ModelSource, corpus: Corpus) -> str:

@@ -16,6 +16,7 @@ from quantswarm.bench.quality.document import document, numbers
 from quantswarm.bench.quality.reference import Reference, reference_of, table_of
 from quantswarm.bench.quality.scores import Scores, from_rows, from_told
 from quantswarm.bench.quality.ways import IN_PROCESS, way_of
+from quantswarm.bench.selection import NO_QUANT
 from quantswarm.models.errors import BadFile, UnsupportedPair, UserMistake
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A served variant. `argv` is its server's command, None where it was not started here;
-    `kernels` are those that its log names, None without a log."""
+    """A served variant; `model` is the name that it was asked for by. `argv` is its server's
+    command, None where it was not started here; `kernels` are those that its log names, None
+    without a log."""
 
     engine: Engine
     quant: str
@@ -105,7 +107,7 @@ def measure(subject: Subject, asked: Asked, say: Say) -> Measured:
     if way == IN_PROCESS:
         scores, facts, remarks = _in_process(subject, ready)
     else:
-        told = served.told_by(subject.endpoint, ready.corpus, _most(subject))
+        told = served.told_by(subject.endpoint, ready.corpus, subject.engine.most_logprobs)
         scores = from_told(told, ready.corpus, ready.reference)
         facts, remarks = {"kernels": subject.kernels and list(subject.kernels)}, []
     remarks = [*_remarks(subject, ready), *remarks]
@@ -126,17 +128,13 @@ def measure(subject: Subject, asked: Asked, say: Say) -> Measured:
 
 
 def identity(subject: Subject) -> dict[str, str]:
-    """What was measured."""
+    """What was measured, in the names that the cells of a run have."""
     return {
         "engine": subject.engine.name,
         "quant": subject.quant,
-        "model": subject.model,
+        "model": subject.artefact.model if subject.artefact else NO_QUANT,
         "variant": subject.variant,
     }
-
-
-def _most(subject: Subject) -> int:
-    return subject.engine.most_logprobs
 
 
 def _in_process(
@@ -144,12 +142,7 @@ def _in_process(
 ) -> tuple[Scores, dict[str, Any], list[warned.Warned]]:
     """By the engine's own libraries with the server's settings; then some places beside what the
     server itself says."""
-    if subject.argv is None:
-        raise UserMistake(
-            f"quality of {subject.engine.name} at --url",
-            "its server scores no prompts, and how it was started is not known",
-            next_step="leave --url out: the server is started, and its libraries are asked",
-        )
+    assert subject.argv is not None, "a server that was not started here is refused"
     windows = ready.corpus.windows
     with tempfile.TemporaryDirectory(prefix="quantswarm-quality-") as folder:
         log = Path(folder) / "log"

@@ -30,6 +30,16 @@ def way_of(engine: Engine) -> str:
     return found
 
 
+def require_endpoint(engine: Engine) -> None:
+    """`UserMistake` where a server that was not started here cannot be measured."""
+    if way_of(engine) != ENDPOINT:
+        raise UserMistake(
+            f"quality of {engine.name} at --url",
+            "its server scores no prompts, and how it was started is not known",
+            next_step="leave --url out: the server is started, and its libraries are asked",
+        )
+
+
 def can(engine: Engine) -> bool:
     """Whether there is a way."""
     return _way(engine) is not None

@@ -127,6 +127,7 @@ def _row(
 def _sort_key(column: Column, cell: Mapping[str, Any]) -> str:
     """The raw value to sort by; empty for an unknown one, which sorts last."""
     value = cell.get(column.key) or (cell.get("against") or {}).get(column.key)
+    value = value or (cell.get("quality") or {}).get(column.key)
     if column.key == "users":
         value = _rate(cell)
     hidden = column.text(cell).startswith(numerals.NA)

@@ -43,3 +43,10 @@ def signed(value: float) -> str:
     """Two digits behind the point under ten, one above; "0.00" without a sign."""
     text = f"{value:+.2f}" if abs(value) < 10 else f"{value:+.1f}"
     return text[1:] if float(text) == 0 else text
+
+
+def nats(value: float | None) -> str:
+    """A divergence: from nearly nothing to some nats, so with three digits of whatever size."""
+    if value is None:
+        return numerals.NA
+    return f"{value:.2g}" if 0 < value < 1e-4 else f"{value:.4f}"
