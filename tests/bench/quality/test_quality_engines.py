@@ -12,7 +12,7 @@ import pytest
 
 from quantswarm.bench import cli
 from quantswarm.bench.quality.asked import Asked
-from quantswarm.bench.quality.corpus import corpus_of, text_for
+from quantswarm.bench.quality.corpus import Corpus, corpus_of, text_for
 from quantswarm.bench.quality.run import Subject, measure
 from quantswarm.bench.quality.served import told_by
 from quantswarm.bench.quality.step import subject_of
@@ -29,6 +29,11 @@ def require(engine: str) -> None:
     found = engine_named(engine).probe()
     if not found.available:
         pytest.skip(f"missing: {engine} ({found.reason})")
+
+
+def corpus_for(subject: Subject) -> Corpus:
+    assert subject.artefact is not None
+    return corpus_of(text_for(subject.model, None), subject.artefact.tokenizer, ASKED)
 
 
 @contextmanager
@@ -52,7 +57,8 @@ def quality(capsys, engine: str, quant: str, *more: str) -> dict[str, Any]:
 @pytest.mark.engines
 def test_llamacpp_in_process_is_float64_and_what_the_server_says(two_layers, float64, tmp_path):
     with served("llamacpp", "f16", two_layers, tmp_path / "log") as subject:
-        corpus = corpus_of(text_for("tiny", None), subject.artefact.tokenizer, ASKED)
+        corpus = corpus_for(subject)
+        assert subject.argv is not None
         rows = list(subject.engine.scored(subject.argv, corpus.windows, tmp_path / "child.log"))
         found = measure(subject, ASKED, lambda _text: None).document
     for one, window in zip(rows, corpus.windows, strict=True):
@@ -65,7 +71,7 @@ def test_llamacpp_in_process_is_float64_and_what_the_server_says(two_layers, flo
 @pytest.mark.engines
 def test_vllm_by_its_endpoint_is_float64(two_layers, float64, tmp_path):
     with served("vllm", "fp32", two_layers, tmp_path / "log") as subject:
-        corpus = corpus_of(text_for("tiny", None), subject.artefact.tokenizer, ASKED)
+        corpus = corpus_for(subject)
         told = told_by(subject.endpoint, corpus, subject.engine.most_logprobs)
         found = measure(subject, ASKED, lambda _text: None).document
     for places, window in zip(told, corpus.windows, strict=True):
