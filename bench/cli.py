@@ -19,7 +19,7 @@ from types import FrameType, ModuleType
 from quantswarm.models.errors import BadFile, NoSpace, QuantswarmError
 
 FIRST = (
-    *("serve", "swarm", "saturate", "bench", "report", "compare", "verify", "selftest"),
+    *("serve", "swarm", "saturate", "bench", "report", "compare", "quality", "verify", "selftest"),
     *("engines", "models", "quants", "doctor"),
 )
 """The order in which help lists commands; those it does not name follow by the alphabet."""

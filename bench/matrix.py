@@ -12,6 +12,7 @@ from typing import Any
 from quantswarm.bench import config_file
 from quantswarm.bench.load.arrivals import Arrivals
 from quantswarm.bench.open_loads import arrivals_in, at_rates, rates_in
+from quantswarm.bench.quality.asked import Asked, asked_in
 from quantswarm.bench.quantity import AUTO
 from quantswarm.models.errors import BadFile, UnknownName
 
@@ -74,7 +75,8 @@ class Matrix:
     Loads are numbers of users (closed loops) and open loops: `arrivals` at each of `rates`, or as
     they are. `slots` is how many requests at once a server makes room for; None: as many as the
     most users, or the default. `baseline` is a variant's name that the others are compared with.
-    `processes` of the load generator, None as many as a cell's users need.
+    `processes` of the load generator, None as many as a cell's users need. `quality` is measured
+    once a variant, after its last load; None leaves it out.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Matrix:
     slots: int | None = None
     baseline: str | None = None
     processes: int | None = None
+    quality: Asked | None = None
 
     @property
     def places(self) -> int | None:
@@ -130,13 +133,16 @@ class Matrix:
         )
 
     def digest(self) -> str:
-        """Changes whenever anything measured does; a resumed run must have the same."""
-        facts = {key: value for key, value in asdict(self).items() if key != "baseline"}
+        """Changes whenever anything measured in cells does; a resumed run must have the same."""
+        facts = {key: value for key, value in asdict(self).items() if key not in _OUTSIDE_CELLS}
         _leave_out_defaults(facts, Matrix, ("arrivals", "rates", "rounds", "slots", "processes"))
         for variant in facts["variants"]:
             _leave_out_defaults(variant, Variant, ("label", "options"))
         text = json.dumps(facts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+_OUTSIDE_CELLS = ("baseline", "quality")
 
 
 def _leave_out_defaults(
@@ -193,6 +199,7 @@ def matrix_from(document: Mapping[str, Any], path: Path) -> Matrix:
         slots=None if slots is None else _whole(slots, "slots", path, least=1),
         baseline=None if "baseline" not in document else str(document["baseline"]),
         processes=_processes(document.get("processes"), path),
+        quality=asked_in(document, model, path),
     )
     if not matrix.users and matrix.arrivals is None:
         raise _wrong(path, "'users' is missing or empty, and there are no 'rates'")

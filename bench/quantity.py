@@ -13,9 +13,9 @@ AUTO = "auto"
 """What is left to quantswarm to choose."""
 
 
-def count(option: str, example: int = 8) -> Callable[[str], int]:
-    """Reads a whole number of at least 1; `UserMistake` for anything else."""
-    return lambda text: _whole(option, text, 1, None, example)
+def count(option: str, example: int = 8, *, least: int = 1) -> Callable[[str], int]:
+    """Reads a whole number of at least 1, or `least`; `UserMistake` for anything else."""
+    return lambda text: _whole(option, text, least, None, example)
 
 
 def count_or_auto(option: str) -> Callable[[str], int | None]:

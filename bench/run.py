@@ -6,7 +6,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -16,9 +16,10 @@ from quantswarm.bench.cell import failed, measure, plan_for
 from quantswarm.bench.estimate import Estimate
 from quantswarm.bench.judge.cell import judge
 from quantswarm.bench.load.scenario import Scenario, scenario_named
-from quantswarm.bench.matrix import Cell, Matrix
+from quantswarm.bench.matrix import Cell, Matrix, Variant
 from quantswarm.bench.physics.before import physics_of
 from quantswarm.bench.physics.said import say_ceilings
+from quantswarm.bench.quality import step as quality
 from quantswarm.bench.rundir import (
     cell_folder,
     fresh_cell,
@@ -26,13 +27,13 @@ from quantswarm.bench.rundir import (
     status_of,
     write_manifest,
 )
-from quantswarm.bench.selection import check_pair, select
+from quantswarm.bench.selection import Selection, check_pair, select
 from quantswarm.bench.subject import Subject, fitted, served
 from quantswarm.bench.ticker import Ticker
 from quantswarm.engines import hardware
 from quantswarm.engines.gpu import Gpus
 from quantswarm.engines.gpu_vacancy import Vacancy, vacancy
-from quantswarm.engines.prepare import ServeOptions, prepare
+from quantswarm.engines.prepare import Prepared, ServeOptions, prepare
 from quantswarm.engines.process import key_in
 from quantswarm.engines.server import running
 from quantswarm.models.errors import BadFile, QuantswarmError
@@ -44,7 +45,8 @@ Say = Callable[[str], None]
 class Job:
     """A matrix being measured into a folder; `base` holds options that every server shares.
 
-    The machine's figures from before `since` are taken again.
+    The machine's figures from before `since` are taken again. `scored` are the variants whose
+    quality was tried, with or without success.
     """
 
     matrix: Matrix
@@ -55,6 +57,16 @@ class Job:
     say: Say
     gpus: Vacancy
     since: datetime | None = None
+    scored: set[Variant] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Up:
+    """A server that is ready, and what it was made from."""
+
+    subject: Subject
+    selection: Selection
+    prepared: Prepared
 
 
 def run_matrix(
@@ -92,6 +104,8 @@ def run_matrix(
     say(f"run {run}: {len(missing)} of {len(matrix.cells())} cells to measure")
     for _, cells in groupby(missing, key=lambda cell: cell.block):
         _measure_variant(job, tuple(cells))
+    for variant in matrix.variants:
+        _catch_up(job, variant)
     return run
 
 
@@ -115,13 +129,14 @@ def _measure_variant(job: Job, cells: Sequence[Cell]) -> None:
         begun = False
         cell = left[0]
         try:
-            with _serving(job, cell) as subject:
+            with _serving(job, cell) as up:
                 while left:
                     cell, begun = left[0], True
-                    _measure_cell(job, cell, subject)
+                    _measure_cell(job, cell, up.subject)
                     left.popleft()
-                    if subject.server is not None:
-                        subject.server.raise_if_dead()
+                    if up.subject.server is not None:
+                        up.subject.server.raise_if_dead()
+                _keep_quality(job, cell.variant, up)
         except QuantswarmError as error:
             if not begun:
                 _fail_all(job, left, error)
@@ -129,8 +144,37 @@ def _measure_variant(job: Job, cells: Sequence[Cell]) -> None:
                 _fail(job, left.popleft(), error)
 
 
+def _keep_quality(job: Job, variant: Variant, up: Up) -> None:
+    """Once a variant, whichever round comes first; its server is idle now."""
+    if up.subject.server is None or not quality.is_wanted(job.run, job.matrix, variant):
+        return
+    job.scored.add(variant)
+    subject = quality.subject_of(
+        up.selection,
+        up.prepared,
+        up.subject.server,
+        model=variant.model,
+        variant=variant.name,
+    )
+    quality.keep(job.run, job.matrix, variant, subject, job.say)
+
+
+def _catch_up(job: Job, variant: Variant) -> None:
+    """A server for quality alone, where loads were measured before and quality was not."""
+    cells = [cell for cell in job.matrix.cells() if cell.variant == variant]
+    if not any(status_of(job.run, cell.name) == "ok" for cell in cells):
+        return
+    if variant in job.scored or not quality.is_wanted(job.run, job.matrix, variant):
+        return
+    try:
+        with _serving(job, cells[0], purpose="for its quality") as up:
+            _keep_quality(job, variant, up)
+    except QuantswarmError as error:
+        job.say(f"{variant.name}: quality was not measured\n{error}")
+
+
 @contextmanager
-def _serving(job: Job, cell: Cell) -> Iterator[Subject]:
+def _serving(job: Job, cell: Cell, *, purpose: str = "") -> Iterator[Up]:
     """Weights built or found, a server started, the subject to drive."""
     variant = cell.variant
     selection = select(variant.engine, variant.quant, variant.model)
@@ -148,7 +192,9 @@ def _serving(job: Job, cell: Cell) -> Iterator[Subject]:
         selection.engine, selection.recipe, selection.artefact, options, found=selection.found
     )
     job.say(
-        f"[{job.estimate.number}/{job.estimate.total}] starting {_called(cell)} "
+        f"starting {_called(cell)} on {variant.model} {purpose}"
+        if purpose
+        else f"[{job.estimate.number}/{job.estimate.total}] starting {_called(cell)} "
         f"on {variant.model}; about {job.estimate.minutes_left():.0f} min left in all"
     )
     physics = physics_of(selection, prepared, since=job.since, say=job.say)
@@ -164,7 +210,8 @@ def _serving(job: Job, cell: Cell) -> Iterator[Subject]:
     ) as server:
         job.estimate.started(variant.engine, server.load_s)
         subject = served(selection, prepared, server, remarks, physics)
-        yield dataclasses.replace(subject, facts={**subject.facts, **_place(cell)})
+        subject = dataclasses.replace(subject, facts={**subject.facts, **_place(cell)})
+        yield Up(subject=subject, selection=selection, prepared=prepared)
 
 
 def _called(cell: Cell) -> str:

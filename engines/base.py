@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,6 +12,7 @@ from quantswarm.models.artefact import Artefact
 
 if TYPE_CHECKING:
     from quantswarm.engines.hardware import Host
+    from quantswarm.models.dequantize import Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,10 @@ class Engine(ABC):
     checkpoint stores; False where they are multiplied as they are stored."""
     one_at_a_time: ClassVar[bool] = False
     """True where requests are served one after another, whatever the number of slots."""
+    most_logprobs: ClassVar[int] = 20
+    """The likeliest tokens that its server, as we start it, tells at each place."""
+    scores_in_process: ClassVar[bool] = False
+    """True where `scored` gives whole distributions by the libraries that serve."""
     start_timeout_s: ClassVar[float] = 600.0
 
     @abstractmethod
@@ -144,6 +149,14 @@ class Engine(ABC):
     def precision(self, argv: Sequence[str], log: str) -> Precision:
         """What it computes with; `log` is empty where the server was not started by us."""
         return Precision()
+
+    def scored(
+        self, argv: Sequence[str], windows: Sequence[Sequence[int]], log: Path
+    ) -> Iterator[Floats]:
+        """For each window of n token ids [n - 1, vocabulary] log-probabilities: row i is about the
+        token after token i. Computed as a server started with `argv` would; `log` gets its words.
+        Only of engines with `scores_in_process`."""
+        raise NotImplementedError
 
     def warnings(
         self, host: Host, quant: str | None, spec: ServeSpec

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from quantswarm.engines import llamacpp_isa, llamacpp_kv, options
+from quantswarm.engines import llamacpp_isa, llamacpp_kv, llamacpp_logits, options
 from quantswarm.engines.base import Availability, Command, Engine, Precision, ServeSpec
 from quantswarm.engines.hardware import gpus_or_reason
 from quantswarm.engines.process import mapped_in
@@ -18,6 +18,7 @@ from quantswarm.models.errors import BadFile
 
 if TYPE_CHECKING:
     from quantswarm.engines.hardware import Host
+    from quantswarm.models.dequantize import Floats
 
 OPTIONS = {
     "prefix_cache": "on|off: keep prompts in memory for later requests (off: measured work)",
@@ -113,6 +114,7 @@ class LlamaCpp(Engine):
     keeps_alive: ClassVar[bool] = False
     logprobs_by: ClassVar[str | None] = "llama"
     main_thread_computes: ClassVar[bool] = True
+    scores_in_process: ClassVar[bool] = True
 
     def probe(self) -> Availability:
         """By looking for the program and the libraries beside it; nothing is started."""
@@ -201,6 +203,12 @@ class LlamaCpp(Engine):
     def served_with(self, log: str) -> Mapping[str, Any]:
         """The cache that the server made."""
         return llamacpp_kv.facts(log)
+
+    def scored(
+        self, argv: Sequence[str], windows: Sequence[Sequence[int]], log: Path
+    ) -> Iterator[Floats]:
+        """By the libraries beside the program that `argv` names."""
+        return llamacpp_logits.rows(argv, Path(argv[0]).resolve().parent, windows, log)
 
     def warnings(
         self, host: Host, quant: str | None, spec: ServeSpec

@@ -88,6 +88,7 @@ class Vllm(Engine):
 
     logprobs_by: ClassVar[str | None] = "echo"
     widens: ClassVar[bool] = True
+    most_logprobs: ClassVar[int] = 128
 
     def probe(self) -> Availability:
         """By package metadata alone: importing vLLM takes many seconds."""
@@ -118,8 +119,13 @@ class Vllm(Engine):
             *("--model", str(artefact.path), "--served-model-name", spec.served_name),
             *("--host", spec.host, "--port", str(spec.port)),
             *("--max-model-len", str(spec.context_tokens), "--max-num-seqs", str(spec.slots)),
+            *("--max-logprobs", str(self.most_logprobs)),
             *flags,
         ]
+        reasons["--max-logprobs"] = (
+            f"{self.most_logprobs} likeliest tokens a place, for quantswarm quality; costs nothing"
+            " where a request does not ask for them"
+        )
         if options.switched_on(given, "prefix_cache"):
             argv.append("--enable-prefix-caching")
         else:

@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="do only what is missing, failed or invalid"
     )
     add_host(parser)
+    parser.add_argument(
+        "--no-quality", action="store_true", help="leave perplexity and its like unmeasured"
+    )
     add_server(parser)
 
 
@@ -42,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     matrix = matrix_named(arguments.matrix)
     if arguments.rounds is not None:
         matrix = dataclasses.replace(matrix, rounds=arguments.rounds)
+    if arguments.no_quality:
+        matrix = dataclasses.replace(matrix, quality=None)
     base = options_from(arguments, users=None, port=0)
     with measuring():
         done = run_matrix(

@@ -21,6 +21,7 @@ from quantswarm.bench.judge.gates import failed
 from quantswarm.bench.judge.manifest import Manifest, read_manifest, read_object
 from quantswarm.bench.judge.percentile import Distribution
 from quantswarm.bench.physics import reached as physics
+from quantswarm.bench.quality.kept import read_all
 from quantswarm.bench.saturation.outcome import judged_again
 from quantswarm.models.errors import BadFile
 from quantswarm.models.recipes import recipes
@@ -60,6 +61,8 @@ def summarise(run_dir: Path, *, include_invalid: bool = False) -> dict[str, Any]
     Raises BadFile when the directory holds no cells.
     """
     run, cells, blocks = _judged(run_dir, include_invalid=include_invalid)
+    quality = read_all(run_dir)
+    _add_remarks(cells, quality)
     field = Field(run_of(cell, blocks[cell["cell"]]) for cell in cells if sound(cell))
     saturation = judged_again(run_dir, cells)
     return {
@@ -75,8 +78,18 @@ def summarise(run_dir: Path, *, include_invalid: bool = False) -> dict[str, Any]
         "saturation": saturation,
         "groups": groups_as_json(field),
         "comparison": _comparison(run.get("matrix"), cells, field),
+        "quality": quality,
         "cells": cells,
     }
+
+
+def _add_remarks(cells: Sequence[dict[str, Any]], quality: Mapping[str, Mapping[str, Any]]) -> None:
+    """What a variant's quality warns of stands beside the variant's cells."""
+    for cell in cells:
+        place = (variant_of(cell), cell["model"])
+        for found in quality.values():
+            if (found.get("variant"), found.get("model")) == place:
+                cell["warnings"] += [dict(one) for one in found.get("warnings") or ()]
 
 
 def judged_cells(

@@ -46,6 +46,11 @@ def corpus() -> str:
         held_out = Path(folder) / "tiny" / "held_out.txt"
         if held_out.is_file():
             return held_out.read_text(encoding="utf-8")
+    return documentation()
+
+
+def documentation() -> str:
+    """The texts that Python's `help()` shows of its language."""
     from pydoc_data.topics import topics
 
     return "\n\n".join(topics[name] for name in sorted(topics))

@@ -10,6 +10,7 @@ from quantswarm.bench.compare.entries import offered
 from quantswarm.bench.judge.engine_view import ANSWERS
 from quantswarm.bench.report import ceiling, numerals
 from quantswarm.bench.report.compared import interval_text, ratio_text
+from quantswarm.bench.report.quality import change, nats
 
 Cell = Mapping[str, Any]
 
@@ -84,6 +85,11 @@ def attained(cell: Cell) -> str:
     return f"{slo['met'] / slo['begun']:.2%} ({100 * slo['low']:.1f}–{100 * slo['high']:.1f})"
 
 
+def _quality(key: str, shown_as: Callable[[Any], str]) -> Callable[[Cell], str]:
+    """A value of the variant's quality, the same on each of its rows."""
+    return lambda row: shown_as((row.get("quality") or {}).get(key))
+
+
 COLUMNS: tuple[Column, ...] = (
     Column(key="model", head="model", unit="", text=lambda c: str(c["model"]), numeric=False),
     Column(key="engine", head="engine", unit="", text=lambda c: str(c["engine"]), numeric=False),
@@ -139,6 +145,28 @@ COLUMNS: tuple[Column, ...] = (
     Column(key="goodput", head="goodput", unit="req/s", text=_plain("goodput"), drop=1),
     Column(key="slo_attainment", head="in SLO", unit="95 %", text=attained),
     Column(
+        key="perplexity",
+        head="perplexity",
+        unit="tokens",
+        text=_quality("perplexity", lambda value: numerals.plain(value, digits=4)),
+        drop=1,
+    ),
+    Column(
+        key="perplexity_ratio",
+        head="Δ perplexity",
+        unit="95 %",
+        text=lambda row: change(row.get("quality") or {}),
+        drop=1,
+    ),
+    Column(key="kl_mean", head="KL", unit="nats", text=_quality("kl_mean", nats), drop=3),
+    Column(
+        key="top1_agreement",
+        head="top-1",
+        unit="agree",
+        text=_quality("top1_agreement", numerals.share),
+        drop=4,
+    ),
+    Column(
         key="requests", head="sent", unit="", text=lambda c: numerals.whole(c["requests"]), drop=3
     ),
     Column(key="failures", head="failed", unit="", text=lambda c: numerals.whole(c["failures"])),
@@ -164,7 +192,7 @@ COLUMNS: tuple[Column, ...] = (
 
 def columns_for(cells: list[dict[str, Any]]) -> tuple[Column, ...]:
     """All columns, but the model's where every cell has the same, and those of objectives, labels,
-    rounds, ratios and ceilings where there are none."""
+    rounds, ratios, ceilings and quality where there are none."""
     idle = set()
     if len({cell["model"] for cell in cells}) <= 1:
         idle.add("model")
@@ -178,4 +206,6 @@ def columns_for(cells: list[dict[str, Any]]) -> tuple[Column, ...]:
         idle.add(ceiling.KEY)
     if not any(cell.get("against") for cell in cells):
         idle |= {"ratio", "interval", "verdict"}
+    if not any(cell.get("quality") for cell in cells):
+        idle |= {"perplexity", "perplexity_ratio", "kl_mean", "top1_agreement"}
     return tuple(column for column in COLUMNS if column.key not in idle)

@@ -9,6 +9,7 @@ from typing import Any
 
 from quantswarm.bench.judge.latency import LATENCIES
 from quantswarm.bench.judge.rate import RATES
+from quantswarm.bench.report.quality import quality_of
 
 _FIRST: dict[str, type] = {
     "run_id": str,
@@ -60,6 +61,19 @@ _RESOURCES: dict[str, type] = {
     "gpu_temperature_max_c": int,
     "gpu_slowed_share": float,
 }
+_QUALITY: dict[str, type] = {
+    "perplexity": float,
+    "bits_per_byte": float,
+    "perplexity_ratio": float,
+    "delta_nll": float,
+    "delta_nll_low": float,
+    "delta_nll_high": float,
+    "kl_mean": float,
+    "kl_p99": float,
+    "top1_agreement": float,
+    "quality_tokens": int,
+}
+"""Of the cell's variant: the same on each of its rows."""
 _LAST: dict[str, type] = {
     "weights_bytes": int,
     "rss_peak_bytes": int,
@@ -95,14 +109,24 @@ def fields() -> dict[str, type]:
     own = {column: kind for column, (_, kind) in _ENGINE.items()} | dict.fromkeys(
         _INTERPOLATED, float
     )
-    limits = {column: kind for column, (_, kind) in _CEILING.items()}
-    rates: dict[str, type] = {metric.name: float for metric in RATES}
-    return _FIRST | rates | spread | own | _RESOURCES | _LAST | limits
+    return (
+        _FIRST
+        | {metric.name: float for metric in RATES}
+        | spread
+        | own
+        | _RESOURCES
+        | _QUALITY
+        | _LAST
+        | {column: kind for column, (_, kind) in _CEILING.items()}
+    )
 
 
 def rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One dict a cell with exactly the keys of `fields()`."""
-    return [_row(summary["run_id"], cell) for cell in summary["cells"]]
+    return [
+        _row(summary["run_id"], cell) | _quality(quality_of(cell, summary) or {})
+        for cell in summary["cells"]
+    ]
 
 
 def as_csv(summary: Mapping[str, Any]) -> str:
@@ -140,6 +164,16 @@ def _watched(cell: Mapping[str, Any]) -> dict[str, Any]:
     quantiles = {c: (view.get(m) or {}).get(key) for c, (m, key) in _INTERPOLATED.items()}
     said = {column: view.get(key) for column, (key, _) in _ENGINE.items()}
     return said | quantiles | {column: used.get(column) for column in _RESOURCES}
+
+
+def _quality(found: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = found.get("delta_nll_ci") or (None, None)
+    renamed = {
+        "delta_nll_low": low,
+        "delta_nll_high": high,
+        "quality_tokens": found.get("tokens"),
+    }
+    return {column: found.get(column) for column in _QUALITY} | renamed
 
 
 def _joined(values: Sequence[str] | None) -> str | None:

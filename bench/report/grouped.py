@@ -9,6 +9,7 @@ from typing import Any
 from quantswarm.bench.compare.entries import load_of, round_of, sound, variant_of
 from quantswarm.bench.compare.measure import HEADLINE
 from quantswarm.bench.report import ceiling
+from quantswarm.bench.report.quality import quality_of
 
 Cell = Mapping[str, Any]
 Row = dict[str, Any]
@@ -25,7 +26,8 @@ _MEDIANS = ("load_s", "prefix_hit_rate")
 def rows_of(summary: Mapping[str, Any]) -> list[Row]:
     """What each format tabulates. A row has the keys of a cell; that of several rounds holds the
     geometric means of its sound cells under the name of the first, and `members`, all its cells.
-    `against` is the row's pair of the comparison by output throughput, where it is in one."""
+    `against` is the row's pair of the comparison by output throughput, where it is in one, and
+    `quality` the document of its variant, where that was measured."""
     cells = summary["cells"]
     merged = cells
     if any(round_of(cell) > 1 for cell in cells):
@@ -35,7 +37,14 @@ def rows_of(summary: Mapping[str, Any]) -> list[Row]:
         order = {cell["cell"]: place for place, cell in enumerate(cells)}
         merged = [_pooled(group) for group in groups.values()]
         merged.sort(key=lambda row: min(order[name] for name in row["members"]))
-    return [{**row, "against": _against(row, summary.get("comparison"))} for row in merged]
+    return [
+        {
+            **row,
+            "against": _against(row, summary.get("comparison")),
+            "quality": quality_of(row, summary),
+        }
+        for row in merged
+    ]
 
 
 def marks_of(rows: Sequence[Cell], marks: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:

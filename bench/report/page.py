@@ -132,6 +132,8 @@ def _sort_key(column: Column, cell: Mapping[str, Any]) -> str:
     value = cell.get(column.key) or (cell.get("against") or {}).get(column.key)
     if column.key == ceiling.KEY:
         value = ceiling.share(cell)
+    if value is None:
+        value = (cell.get("quality") or {}).get(column.key)
     if column.key == "users":
         value = _rate(cell)
     hidden = column.text(cell).startswith(numerals.NA)

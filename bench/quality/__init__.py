@@ -1,0 +1,1 @@
+"""What quantization costs in quality: a served variant against the unquantized reference."""

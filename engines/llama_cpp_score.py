@@ -1,0 +1,106 @@
+"""Log-probabilities of every token by llama.cpp in process: reads windows, writes rows.
+
+`python -m quantswarm.engines.llama_cpp_score` reads one JSON object on stdin (see `Settings` in
+`llamacpp_logits`), and writes to stdout four bytes (the vocabulary's size, little-endian) and then,
+for each window of n ids, n - 1 rows of float32: row i is about the token that follows token i. What
+llama.cpp says of itself goes to stderr. The libraries are those in `LLAMA_CPP_LIB_PATH`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from quantswarm.engines.llama_cpp_launch import load_backends
+
+if TYPE_CHECKING:
+    from quantswarm.models.dequantize import Floats
+
+
+class Context:
+    """A model and one sequence's cache, as llama-server would make them."""
+
+    def __init__(self, package: Any, asked: dict[str, Any]) -> None:
+        self._package = package
+        package.llama_backend_init()
+        of_model = package.llama_model_default_params()
+        of_model.n_gpu_layers = asked["gpu_layers"]
+        self._model = package.llama_model_load_from_file(os.fsencode(asked["model"]), of_model)
+        if not self._model:
+            raise SystemExit(f"llama.cpp cannot load {asked['model']}")
+        longest = max(map(len, asked["windows"]))
+        how = package.llama_context_default_params()
+        how.n_ctx = longest
+        how.n_batch = max(how.n_batch, longest)
+        how.n_threads, how.n_threads_batch = asked["threads"], asked["threads_batch"]
+        how.type_k, how.type_v = asked["type_k"], asked["type_v"]
+        how.flash_attn_type = asked["flash_attn"]
+        self._context = package.llama_init_from_model(self._model, how)
+        if not self._context:
+            raise SystemExit("llama.cpp cannot make a context with these settings")
+        vocab = package.llama_model_get_vocab(self._model)
+        self.vocabulary = int(package.llama_vocab_n_tokens(vocab))
+        told = package.llama_print_system_info().decode()
+        print(f"system_info: n_threads = {asked['threads']} | {told}", file=sys.stderr)
+
+    def rows(self, ids: Sequence[int]) -> Floats:
+        """[ids - 1, vocabulary] log-probabilities; nothing is kept from one window to the next."""
+        package, count = self._package, len(ids)
+        package.llama_memory_clear(package.llama_get_memory(self._context), True)
+        batch = package.llama_batch_init(count, 0, 1)
+        try:
+            batch.n_tokens = count
+            for at, token in enumerate(ids):
+                batch.token[at], batch.pos[at] = token, at
+                batch.n_seq_id[at], batch.seq_id[at][0] = 1, 0
+                batch.logits[at] = at < count - 1
+            failed = package.llama_decode(self._context, batch)
+            if failed:
+                raise SystemExit(f"llama_decode gave {failed} for a window of {count} tokens")
+            logits = package.llama_get_logits(self._context)
+            shape = (count - 1, self.vocabulary)
+            return log_softmax(np.ctypeslib.as_array(logits, shape=shape))
+        finally:
+            package.llama_batch_free(batch)
+
+
+def log_softmax(logits: Floats) -> Floats:
+    """Summed in float64, kept in float32."""
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=-1, keepdims=True)
+    wide -= np.log(np.exp(wide).sum(axis=-1, keepdims=True))
+    return wide.astype(np.float32)
+
+
+def own_stdout() -> BinaryIO:
+    """The pipe, for rows alone: whatever else is printed goes to stderr from now on."""
+    pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return pipe
+
+
+def main() -> None:
+    """Read what is asked, then write window after window."""
+    out = own_stdout()
+    asked = json.load(sys.stdin)
+    folder = os.environ.get("LLAMA_CPP_LIB_PATH")
+    if folder:
+        load_backends(Path(folder))
+    import llama_cpp
+
+    context = Context(llama_cpp, asked)
+    out.write(context.vocabulary.to_bytes(4, "little"))
+    for ids in asked["windows"]:
+        out.write(context.rows(ids).tobytes())
+        out.flush()
+    out.close()
+
+
+if __name__ == "__main__":
+    main()

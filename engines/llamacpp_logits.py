@@ -1,0 +1,141 @@
+"""What a llama-server would compute, read out of its own libraries: it scores no prompts itself.
+
+The settings are taken from the server's command, so that the key-value cache, attention, threads
+and layers on a GPU are those that serve. A child process loads the libraries that lie beside the
+server's program (`llama_cpp_score`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from quantswarm.engines.options import last_given
+from quantswarm.engines.process import last_lines
+from quantswarm.models.errors import NotAvailable, RunFailed
+
+if TYPE_CHECKING:
+    from quantswarm.models.dequantize import Floats
+
+GGML_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}
+ATTENTION = {"auto": -1, "off": 0, "on": 1}
+EVERY_LAYER = 999
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What decides the numbers, as the child reads it; types are ggml's numbers for them."""
+
+    model: str
+    threads: int
+    threads_batch: int
+    type_k: int
+    type_v: int
+    flash_attn: int
+    gpu_layers: int
+
+
+def settings(argv: Sequence[str]) -> Settings:
+    """From a llama-server's command; what it does not say has the server's default."""
+
+    def given(flag: str, default: str) -> str:
+        return last_given(argv, flag) or default
+
+    threads = int(given("-t", "1"))
+    layers = given("-ngl", "0")
+    return Settings(
+        model=given("-m", ""),
+        threads=threads,
+        threads_batch=int(given("-tb", str(threads))),
+        type_k=GGML_TYPES[given("-ctk", "f16")],
+        type_v=GGML_TYPES[given("-ctv", "f16")],
+        flash_attn=ATTENTION[given("-fa", "auto")],
+        gpu_layers=EVERY_LAYER if layers == "all" else int(layers),
+    )
+
+
+def rows(
+    argv: Sequence[str], folder: Path, windows: Sequence[Sequence[int]], log: Path
+) -> Iterator[Floats]:
+    """For each window of n ids [n - 1, vocabulary] log-probabilities, by the libraries in `folder`.
+
+    `log` gets what llama.cpp says. `NotAvailable` without those libraries or the Python package,
+    `RunFailed` with the log's end when the child fails.
+    """
+    _require(folder)
+    body = json.dumps({**asdict(settings(argv)), "windows": [list(ids) for ids in windows]})
+    env = {**os.environ, "LLAMA_CPP_LIB_PATH": str(folder)}
+    with log.open("wb") as sink:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "quantswarm.engines.llama_cpp_score"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=sink,
+            env=env,
+        )
+    try:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.write(body.encode())
+            child.stdin.close()
+        yield from _read(child.stdout, windows)
+        _require_success(child)
+    except ValueError as error:
+        raise RunFailed(
+            f"log-probabilities of {Path(settings(argv).model).name} by llama.cpp in process",
+            str(error),
+            evidence=last_lines(log, 8),
+            next_step="read the log's end above; quantswarm doctor checks this machine",
+        ) from None
+    finally:
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+def _read(pipe: IO[bytes], windows: Sequence[Sequence[int]]) -> Iterator[Floats]:
+    import numpy as np
+
+    vocabulary = int.from_bytes(_exactly(pipe, 4), "little")
+    for ids in windows:
+        content = _exactly(pipe, 4 * (len(ids) - 1) * vocabulary)
+        yield np.frombuffer(content, np.float32).reshape(len(ids) - 1, vocabulary)
+
+
+def _exactly(pipe: IO[bytes], size: int) -> bytes:
+    content = pipe.read(size)
+    if len(content) != size:
+        raise ValueError(f"it ended after {len(content)} of {size} bytes")
+    return content
+
+
+def _require_success(child: subprocess.Popen[bytes]) -> None:
+    if child.wait() != 0:
+        raise ValueError(f"exit code {child.returncode}")
+
+
+def _require(folder: Path) -> None:
+    if importlib.util.find_spec("llama_cpp") is None:
+        reason = "llama-cpp-python is not installed"
+    elif not (folder / "libllama.so").exists():
+        reason = f"no libllama.so beside the server's program, in {folder}"
+    else:
+        return
+    raise NotAvailable(
+        "log-probabilities by llama.cpp in process",
+        reason,
+        evidence="llama-server scores no prompts; its own libraries must be asked.",
+        next_step="make setup compiles them",
+    )
