@@ -1,0 +1,1 @@
+"""How much a quantization costs in quality: perplexity, KL divergence, agreement, tasks."""
