@@ -44,6 +44,8 @@ UNREACHED = (
     *("ConnectionError", "Couldn't reach", "OfflineModeIsEnabled", "LocalEntryNotFoundError"),
     *("MaxRetryError", "Couldn't find", "DatasetNotFoundError", "Name or service not known"),
 )
+ASKING = "Requesting API"
+"""Its progress bar: from there on all data is there, and a lost connection is the server's."""
 Say = Callable[[str], None]
 
 
@@ -196,7 +198,7 @@ def failure(names: Sequence[str], code: int, log: Path) -> RunFailed | NotAvaila
     """The error for a harness that did not end well: data that cannot be had, else its words."""
     text = log.read_text(encoding="utf-8", errors="replace")
     about, end = f"tasks {', '.join(names)}", f"The end of {log}:\n{tail(log)}"
-    if any(sign in text for sign in UNREACHED):
+    if ASKING not in text and any(sign in text for sign in UNREACHED):
         return NotAvailable(
             about,
             "the data of one of them can neither be fetched nor found in the cache",

@@ -71,14 +71,15 @@ def _outcomes(task: str, samples: list[Sample]) -> list[Outcome]:
 
 
 def _metric(task: str, samples: list[Sample]) -> str:
-    told = [name for name in samples[0].get("metrics", ()) if _is_binary(name, samples)]
+    every = list(map(str, samples[0].get("metrics", ())))
+    told = [name for name in every if _is_binary(name, samples)]
     for name in (*RIGHT, *told):
         if name in told:
             return name
     raise RunFailed(
         f"task {task}",
         "none of its metrics is right or wrong for each item",
-        evidence=f"It has {', '.join(samples[0].get('metrics', ())) or 'none'}.",
+        evidence=f"It has {', '.join(every) or 'none'}.",
         next_step="choose tasks of accuracy or exact match; perplexity is measured without tasks",
     )
 

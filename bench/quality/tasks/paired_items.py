@@ -125,10 +125,10 @@ def _correlation(both: int, better: int, worse: int, neither: int) -> float:
     sides = (both + better) * (worse + neither) * (both + worse) * (better + neither)
     if sides == 0:
         return 0.0
-    product = both * neither - better * worse
+    product = float(both * neither - better * worse)
     if product > 0:
-        product = max(product - (both + better + worse + neither) / 2, 0)
-    return float(product / math.sqrt(sides))
+        product = max(product - (both + better + worse + neither) / 2, 0.0)
+    return product / math.sqrt(sides)
 
 
 def smallest_detectable(items: int, flips: int) -> float | None:

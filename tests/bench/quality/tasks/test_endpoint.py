@@ -30,6 +30,7 @@ def test_a_choice_is_scored_by_the_closed_form(held_out, scripted):
     for item, told in zip(items, found, strict=True):
         scores = [table(option.ids) for option in item.options]
         others = [one for at, one in enumerate(scores) if at != item.answer]
+        assert told.score is not None
         assert told.score == pytest.approx(scores[item.answer] - max(others), abs=1e-9)
         if abs(told.score) > 1e-9:
             assert told.right == (told.score > 0)
@@ -125,7 +126,7 @@ def test_a_server_that_does_not_score_is_named(held_out, scripted):
 
 
 def test_generated_stands_for_all_that_are_made_here(scripted, tokenizer):
-    told = []
+    told: list[str] = []
     found = run_tasks(
         names_in("generated, code-choice"), scripted, tokenizer, items=8, say=told.append
     )

@@ -26,7 +26,7 @@ COUNTS = st.integers(0, 60)
 def exact(worse: int, better: int) -> float:
     """By whole numbers alone."""
     flips, fewer = worse + better, min(worse, better)
-    return min(1.0, 2 * sum(math.comb(flips, k) for k in range(fewer + 1)) / 2**flips)
+    return min(1.0, float(2 * sum(math.comb(flips, k) for k in range(fewer + 1)) / 2**flips))
 
 
 @pytest.mark.parametrize(
