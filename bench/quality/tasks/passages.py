@@ -1,0 +1,87 @@
+"""Held-out text cut at token boundaries, such that text and ids say the same.
+
+A tokenizer may join what stands on both sides of a cut. A piece is used only where encoding its
+text, alone and behind its context, gives the very ids that are sent: then an engine that is sent
+ids and a harness that is given text answer the same question.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from quantswarm.bench.load.prompts import corpus
+from quantswarm.bench.quality.tasks.item import Ids, Piece
+from quantswarm.models.errors import BadFile
+
+Encode = Callable[[str], tuple[Ids, tuple[int, ...]]]
+"""Text → ids, and the character at which each begins."""
+
+
+class Passages:
+    """A tokenised text, and pieces of it."""
+
+    def __init__(self, text: str, encode: Encode) -> None:
+        self.text = text
+        self._encode = encode
+        self.ids, self._begins = encode(text)
+
+    def begins(self, place: int) -> int:
+        """The character at which token `place` begins; one past the last is the text's end."""
+        return self._begins[place] if place < len(self.ids) else len(self.text)
+
+    def piece(self, first: int, tokens: int) -> Piece:
+        """So many tokens from `first` on."""
+        end = first + tokens
+        return Piece(text=self.text[self.begins(first) : self.begins(end)], ids=self.ids[first:end])
+
+    def cuttable(self, place: int) -> bool:
+        """Whether the text before token `place` does not end with white space: harnesses move
+        that over to what follows."""
+        begin = self.begins(place)
+        return 0 < begin < len(self.text) and not self.text[begin - 1].isspace()
+
+    def faithful(self, context: Piece, option: Piece) -> bool:
+        """Whether the texts encode to exactly these ids, alone and together."""
+        return (
+            self._encode(context.text)[0] == context.ids
+            and self._encode(context.text + option.text)[0] == context.ids + option.ids
+        )
+
+
+def passages(tokenizer: Path, text: Path | None = None) -> Passages:
+    """Of a file, or of the held-out text that comes with the package. `BadFile` where either file
+    cannot be read."""
+    return Passages(corpus() if text is None else _read(text), _encoder(tokenizer))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadFile(f"text {path}", f"cannot be read ({error})", next_step="a text file") from (
+            error
+        )
+
+
+def _encoder(path: Path) -> Encode:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from tokenizers import Tokenizer
+
+    file = path / "tokenizer.json" if path.is_dir() else path
+    try:
+        loaded: Any = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises bare Exception
+        raise BadFile(
+            f"tokenizer {file}", f"cannot be read: {error}", next_step="give a tokenizer.json"
+        ) from error
+    loaded.no_truncation()
+    loaded.no_padding()
+
+    def encode(text: str) -> tuple[Ids, tuple[int, ...]]:
+        made = loaded.encode(text, add_special_tokens=False)
+        return tuple(made.ids), tuple(begin for begin, _ in made.offsets)
+
+    return encode
