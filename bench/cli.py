@@ -19,7 +19,8 @@ from types import FrameType, ModuleType
 from quantswarm.models.errors import BadFile, NoSpace, QuantswarmError
 
 FIRST = (
-    *("serve", "swarm", "saturate", "bench", "report", "compare", "verify", "selftest"),
+    *("serve", "swarm", "saturate", "bench", "report", "compare", "recommend"),
+    *("verify", "selftest"),
     *("engines", "models", "quants", "doctor"),
 )
 """The order in which help lists commands; those it does not name follow by the alphabet."""

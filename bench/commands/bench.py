@@ -8,6 +8,7 @@ from pathlib import Path
 
 from quantswarm.bench import quantity
 from quantswarm.bench.output import print_json, say
+from quantswarm.bench.pricing import add_price, price_from
 from quantswarm.bench.serving import add_server, options_from
 
 SUMMARY = "measure a matrix of engines and quantizations, and report"
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="do only what is missing, failed or invalid"
     )
+    add_price(parser)
     add_server(parser)
 
 
@@ -38,13 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
     from quantswarm.bench.matrix import matrix_named
     from quantswarm.bench.run import run_matrix
 
+    price = price_from(arguments)
     matrix = matrix_named(arguments.matrix)
     if arguments.rounds is not None:
         matrix = dataclasses.replace(matrix, rounds=arguments.rounds)
     base = options_from(arguments, users=None, port=0)
     with measuring():
         done = run_matrix(matrix, arguments.out, resume=arguments.resume, base=base, say=say)
-    summary, text = finish(done, say)
+    summary, text = finish(done, say, price=price)
     if arguments.json:
         print_json(summary)
     else:

@@ -13,6 +13,10 @@ from quantswarm.bench.atomic import write_text
 from quantswarm.bench.compare.document import comparison_as_json, groups_as_json
 from quantswarm.bench.compare.entries import run_of, sound, variant_of
 from quantswarm.bench.compare.field import Field
+from quantswarm.bench.decide.case import case_of_run, eligible
+from quantswarm.bench.decide.document import decision_as_json
+from quantswarm.bench.decide.price import Price, stored_price
+from quantswarm.bench.decide.spent import spent
 from quantswarm.bench.judge.answer import answers
 from quantswarm.bench.judge.blocks import Blocks
 from quantswarm.bench.judge.cell import CellResult, judge, unmeasured
@@ -20,6 +24,7 @@ from quantswarm.bench.judge.engine_view import prefix_hits
 from quantswarm.bench.judge.gates import failed
 from quantswarm.bench.judge.manifest import Manifest, read_manifest, read_object
 from quantswarm.bench.judge.percentile import Distribution
+from quantswarm.bench.judge.quality_files import quality_in
 from quantswarm.bench.saturation.outcome import judged_again
 from quantswarm.models.errors import BadFile
 from quantswarm.models.recipes import recipes
@@ -61,6 +66,8 @@ def summarise(run_dir: Path, *, include_invalid: bool = False) -> dict[str, Any]
     run, cells, blocks = _judged(run_dir, include_invalid=include_invalid)
     field = Field(run_of(cell, blocks[cell["cell"]]) for cell in cells if sound(cell))
     saturation = judged_again(run_dir, cells)
+    price, quality = stored_price(run_dir), quality_in(run_dir)
+    cells = [cell | spent(cell, price) for cell in cells]
     return {
         "schema": SCHEMA,
         "run": str(run_dir),
@@ -74,6 +81,10 @@ def summarise(run_dir: Path, *, include_invalid: bool = False) -> dict[str, Any]
         "saturation": saturation,
         "groups": groups_as_json(field),
         "comparison": _comparison(run.get("matrix"), cells, field),
+        "quality": quality,
+        "decision": None
+        if saturation
+        else _decision(run.get("matrix"), cells, blocks, quality, price),
         "cells": cells,
     }
 
@@ -81,13 +92,16 @@ def summarise(run_dir: Path, *, include_invalid: bool = False) -> dict[str, Any]
 def judged_cells(
     run_dir: Path,
 ) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Blocks | None]]:
-    """What comparing runs needs of one: its id, host and baseline; its cells; their blocks."""
+    """What comparing runs needs of one: its id, host, baseline, quality and search; its cells;
+    their blocks."""
     run, cells, blocks = _judged(run_dir)
     matrix = run.get("matrix")
     facts = {
         "run_id": run.get("run_id") or run_dir.name,
         "host": run.get("host") or _first(cells, "host"),
         "baseline": (matrix or {}).get("baseline") or _first_variant(matrix, cells),
+        "quality": quality_in(run_dir),
+        "saturation": judged_again(run_dir, cells),
     }
     return facts, cells, blocks
 
@@ -119,6 +133,23 @@ def _comparison(
     if len(field.variants) < 2 or (asked is None and field.rounds < 2):
         return None
     return comparison_as_json(field, asked or _first_variant(matrix, cells))
+
+
+def _decision(
+    matrix: Mapping[str, Any] | None,
+    cells: Sequence[Mapping[str, Any]],
+    blocks: Mapping[str, Blocks | None],
+    quality: Mapping[str, Any],
+    price: Price | None,
+) -> dict[str, Any] | None:
+    """None where there is nothing to choose between. Cells that failed a gate have no part in it,
+    whatever was asked for the tables."""
+    field = Field(run_of(cell, blocks[cell["cell"]]) for cell in cells if eligible(cell))
+    asked = (matrix or {}).get("baseline") or _first_variant(matrix, cells)
+    case = case_of_run(field, cells, quality, baseline=asked, price=price)
+    if case is None or len(field.variants) < 2:
+        return None
+    return decision_as_json(case)
 
 
 def _first_variant(matrix: Mapping[str, Any] | None, cells: Sequence[Mapping[str, Any]]) -> str:

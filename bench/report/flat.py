@@ -73,6 +73,12 @@ _LAST: dict[str, type] = {
     "round": int,
     "failed_gates": str,
 }
+_SPENT: dict[str, type] = {
+    "cost_per_million": float,
+    "currency": str,
+    "tokens_per_joule": float,
+    "energy_of": str,
+}
 _PARTS = ("n", "mean", "p50", "p90", "p95", "p99", "p999", "max")
 
 
@@ -86,7 +92,15 @@ def fields() -> dict[str, type]:
     own = {column: kind for column, (_, kind) in _ENGINE.items()} | dict.fromkeys(
         _INTERPOLATED, float
     )
-    return _FIRST | {metric.name: float for metric in RATES} | spread | own | _RESOURCES | _LAST
+    return (
+        _FIRST
+        | {metric.name: float for metric in RATES}
+        | spread
+        | own
+        | _RESOURCES
+        | _SPENT
+        | _LAST
+    )
 
 
 def rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
