@@ -90,7 +90,9 @@ def _no_quality(evidence: Evidence) -> str:
 
 
 def _cost(evidence: Evidence) -> float | None:
-    return evidence.price and evidence.price.per_million(_rate(evidence, name="output_throughput"))
+    if evidence.price is None:
+        return None
+    return evidence.price.per_million(_rate(evidence, name="output_throughput"))
 
 
 def _no_cost(evidence: Evidence) -> str:

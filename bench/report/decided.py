@@ -13,7 +13,10 @@ from quantswarm.bench.report.compared import Table, interval_text
 Decision = Mapping[str, Any]
 Row = Mapping[str, Any]
 
-LEGEND = "= no difference was found (inside the noise); ? the noise is not known."
+LEGEND = (
+    "= no difference was found (inside the noise); ? the noise is not known. Memory and weights: "
+    "what the baseline takes, and the part of it that a variant saves."
+)
 _MARKS = {SAME: " =", UNKNOWN: " ?"}
 
 
@@ -25,7 +28,8 @@ def beside_table(decision: Decision, *, wide: bool = True) -> Table:
     head = (
         *("load", "variant", "output (tok/s)", "speed-up"),
         *(("95 % interval", "TTFT", "TPOT") if wide else ("TTFT", "TPOT")),
-        *("memory saved", "weights saved", "Δ perplexity", "KL"),
+        *(("memory saved", "weights saved") if wide else ("memory", "weights")),
+        *("Δ perplexity", "KL"),
         *(("cost per 1M",) if wide or priced else ()),
         *(("tok/J",) if wide else ()),
     )

@@ -87,7 +87,7 @@ def _front(
 
 
 def _area(row: Row, rows: Sequence[Row], memory: str) -> float:
-    most = max(other["values"][memory] for other in rows)
+    most: float = max(other["values"][memory] for other in rows)
     return max(SMALLEST, LARGEST * float(row["values"][memory]) / most)
 
 
