@@ -77,7 +77,7 @@ def _front(
     axes.margins(0.15)
     axes.set_xlim(left=0)
     if not sized:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.15 * max(row["values"][axis] for row in rows) or 1)
     _legend(figure, decision, [row["variant"] for row in rows])
     title = f"Throughput against {QUANTITIES[axis].title}, {front['load']}"
     size = "; a larger mark takes more memory" if sized else ""
