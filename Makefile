@@ -11,13 +11,14 @@ DURATION   ?=#   seconds of the measured window
 OUT        ?=#   run folder to write; for report, the one to read; for compare, some
 MATRIX     ?=#   matrix file of make bench
 GPU_LAYERS ?=#   all, or a number: layers to put on the GPU
+USE_CASE   ?=#   of make recommend: chat, code, maths, long-context, edge
 ARGS       ?=#   anything else, passed on as it stands
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup bench serve swarm saturate verify test test-fast lint format doctor report compare selftest engines tiny clean
+.PHONY: help setup bench serve swarm saturate verify test test-fast lint format doctor report compare recommend selftest engines tiny clean
 
 # In a recipe, $(call flag,--users,$(USERS)) is "--users 8", or nothing when USERS is empty.
 # There is no shell syntax in the recipes: make then starts the command itself, and a signal to
@@ -57,6 +58,9 @@ report: setup ## judge the run in OUT again, from its raw records
 
 compare: setup ## variants of the runs in OUT="dir dir" against each other
 	@$(quantswarm) compare $(OUT) $(ARGS)
+
+recommend: setup ## the variant to run, out of the runs in OUT="dir dir", for USE_CASE
+	@$(quantswarm) recommend $(OUT) $(call flag,--use-case,$(USE_CASE)) $(call flag,--users,$(USERS)) $(ARGS)
 
 selftest: setup ## the harness against a server of known latency, in three minutes
 	@$(quantswarm) selftest $(ARGS)

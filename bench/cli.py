@@ -19,8 +19,8 @@ from types import FrameType, ModuleType
 from quantswarm.models.errors import BadFile, NoSpace, QuantswarmError
 
 FIRST = (
-    *("serve", "swarm", "saturate", "bench", "report", "compare", "quality", "verify", "selftest"),
-    *("engines", "models", "quants", "doctor"),
+    *("serve", "swarm", "saturate", "bench", "report", "compare", "recommend", "quality"),
+    *("verify", "selftest", "engines", "models", "quants", "doctor"),
 )
 """The order in which help lists commands; those it does not name follow by the alphabet."""
 INTERRUPTED = 130

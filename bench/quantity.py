@@ -56,6 +56,11 @@ def rate(option: str) -> Callable[[str], float]:
     return lambda text: _between(option, text, math.inf, "a rate above 0", 4)
 
 
+def price(option: str) -> Callable[[str], float]:
+    """Reads an amount of money, above nothing."""
+    return lambda text: _between(option, text, math.inf, "a price above 0", 0.25)
+
+
 def part(option: str) -> Callable[[str], float]:
     """Reads a part of 1 that is neither nothing nor all."""
     return lambda text: _between(option, text, 1.0, "between 0 and 1", 0.95)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from quantswarm.bench import quantity
 from quantswarm.bench.output import print_json, say
+from quantswarm.bench.pricing import add_price, price_from
 from quantswarm.bench.serving import add_host, add_server, measure_since, options_from
 
 SUMMARY = "measure a matrix of engines and quantizations, and report"
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-quality", action="store_true", help="leave perplexity and its like unmeasured"
     )
+    add_price(parser)
     add_server(parser)
 
 
@@ -42,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from quantswarm.bench.matrix import matrix_named
     from quantswarm.bench.run import run_matrix
 
+    price = price_from(arguments)
     matrix = matrix_named(arguments.matrix)
     if arguments.rounds is not None:
         matrix = dataclasses.replace(matrix, rounds=arguments.rounds)
@@ -57,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             say=say,
             since=measure_since(arguments),
         )
-    summary, text = finish(done, say)
+    summary, text = finish(done, say, price=price)
     if arguments.json:
         print_json(summary)
     else:

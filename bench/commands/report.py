@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from quantswarm.bench.output import print_json, say
+from quantswarm.bench.pricing import add_price, price_from
 from quantswarm.models.errors import BadFile
 
 SUMMARY = "write a run's report again from its raw records"
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compare cells that failed a validity gate too",
     )
+    add_price(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,7 +33,12 @@ def run(arguments: argparse.Namespace) -> int:
             "it holds no run.json",
             next_step="give the folder that quantswarm bench printed, runs/<id>",
         )
-    summary, text = finish(arguments.run, say, include_invalid=arguments.include_invalid)
+    summary, text = finish(
+        arguments.run,
+        say,
+        include_invalid=arguments.include_invalid,
+        price=price_from(arguments),
+    )
     if arguments.json:
         print_json(summary)
     else:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from quantswarm.bench.compare.entries import run_of, sound, variant_of
@@ -22,13 +22,16 @@ _HOST = ("cpu", "isa", "cores", "gpus")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """A run directory, judged: `cells` as in its summary, and the blocks of each by name.
-    `baseline` is the one its matrix names, or its first variant."""
+    `baseline` is the one its matrix names, or its first variant; `quality` has the documents of
+    its variants by name, `saturation` a search as summaries hold it."""
 
     name: str
     host: Mapping[str, Any] | None
     baseline: str
     cells: Sequence[Mapping[str, Any]]
     blocks: Mapping[str, Blocks | None]
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    saturation: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +57,15 @@ def differences(runs: Sequence[Judged]) -> list[str]:
 def together(runs: Sequence[Judged], *, baseline: str | None, invalid: bool = False) -> Across:
     """All variants in one field. Names that several runs have get the run's behind an @; models,
     where the runs have different ones, go into the name, so that loads can meet."""
-    names = Counter(name for run in runs for name in {variant_of(cell) for cell in run.cells})
-    models = len({_models(run) for run in runs}) > 1
+    names, models = names_in(runs), _several_models(runs)
     entries: list[Run] = []
     left_out: list[tuple[str, str, str]] = []
     for run in runs:
         for cell in run.cells:
             if sound(cell) or (invalid and _has_numbers(cell)):
                 found = run_of(cell, run.blocks.get(cell["cell"]))
-                entries.append(_renamed(found, run.name, names, with_model=models))
+                name = names[run.name, found.variant, found.load.model]
+                entries.append(_renamed(found, run.name, name, with_model=models))
             else:
                 why = cell["reason"] or "over 1 % of its requests failed"
                 left_out.append((run.name, cell["cell"], f"{cell['status']}: {why}"))
@@ -72,6 +75,19 @@ def together(runs: Sequence[Judged], *, baseline: str | None, invalid: bool = Fa
         baseline=_baseline(field, runs[0], baseline),
         left_out=tuple(left_out),
     )
+
+
+def names_in(runs: Sequence[Judged]) -> dict[tuple[str, str, str], str]:
+    """(run, variant, model) → the variant's name in the field of all these runs."""
+    counts = Counter(name for run in runs for name in {variant_of(cell) for cell in run.cells})
+    with_model = _several_models(runs)
+    found = {}
+    for run in runs:
+        for cell in run.cells:
+            variant, model = variant_of(cell), str(cell["model"])
+            name = f"{variant} ({model})" if with_model else variant
+            found[run.name, variant, model] = f"{name}@{run.name}" if counts[variant] > 1 else name
+    return found
 
 
 def apart(runs: Sequence[Judged]) -> Iterator[Remark]:
@@ -90,12 +106,8 @@ def _has_numbers(cell: Mapping[str, Any]) -> bool:
     return cell["status"] in ("ok", "invalid") and cell["output_throughput"] is not None
 
 
-def _renamed(found: Run, run: str, names: Mapping[str, int], *, with_model: bool) -> Run:
-    name, load = found.variant, found.load
-    if with_model:
-        name, load = f"{name} ({load.model})", dataclasses.replace(load, model="")
-    if names[found.variant] > 1:
-        name = f"{name}@{run}"
+def _renamed(found: Run, run: str, name: str, *, with_model: bool) -> Run:
+    load = dataclasses.replace(found.load, model="") if with_model else found.load
     return dataclasses.replace(found, cell=f"{run}/{found.cell}", variant=name, load=load)
 
 
@@ -106,6 +118,10 @@ def _baseline(field: Field, first: Judged, asked: str | None) -> str:
         return wanted
     starts = (f"{wanted}@", f"{wanted} (")
     return next((name for name in field.variants if name.startswith(starts)), wanted)
+
+
+def _several_models(runs: Sequence[Judged]) -> bool:
+    return len({_models(run) for run in runs}) > 1
 
 
 def _scenarios(run: Judged) -> str:

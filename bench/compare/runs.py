@@ -9,6 +9,10 @@ from typing import Any
 from quantswarm.bench.compare.across import Across, Judged, apart, differences, together
 from quantswarm.bench.compare.document import comparison_as_json, groups_as_json
 from quantswarm.bench.compare.measure import MEASURES, Measure
+from quantswarm.bench.decide.case import case_across
+from quantswarm.bench.decide.constraint import Constraint
+from quantswarm.bench.decide.document import constrained_as_json, decision_as_json
+from quantswarm.bench.decide.price import Price, stored_price
 from quantswarm.bench.judge.summary import judged_cells
 from quantswarm.models.errors import UnknownName, UserMistake
 
@@ -38,6 +42,8 @@ def read_runs(folders: Sequence[Path]) -> list[Judged]:
             baseline=document["baseline"],
             cells=cells,
             blocks=blocks,
+            quality=document["quality"],
+            saturation=document["saturation"],
         )
         for name, (document, cells, blocks) in zip(names, found, strict=True)
     ]
@@ -50,13 +56,38 @@ def compare(
     metrics: Sequence[str] | None = None,
     invalid: bool = False,
     anyway: bool = False,
+    constraints: Sequence[Constraint] = (),
+    price: Price | None = None,
 ) -> dict[str, Any]:
     """The comparison of all variants in these run directories, as one document.
 
+    What is decided for are valid cells, also where `invalid` lets others into the ratios. Without
+    a `price`, the first that is kept with a run is taken.
     `UserMistake` where runs differ in scenario, host or model (unless `anyway`), and where nothing
     can be compared; `UnknownName` for a baseline that no run has.
     """
     measures = measures_named(metrics)
+    runs, unlike = alike(folders, anyway=anyway)
+    across = together(runs, baseline=baseline, invalid=invalid)
+    _check(across)
+    valid = together(runs, baseline=across.baseline) if invalid else across
+    case = case_across(runs, valid, price or kept_price(folders))
+    return {
+        "runs": [run.name for run in runs],
+        "differences": unlike,
+        "left_out": [
+            {"run": run, "cell": cell, "reason": why} for run, cell, why in across.left_out
+        ],
+        "groups": groups_as_json(across.field),
+        "comparison": comparison_as_json(across.field, across.baseline, measures, apart(runs)),
+        "decision": decision_as_json(case) if case else None,
+        "constraints": constrained_as_json(case, constraints) if case and constraints else None,
+    }
+
+
+def alike(folders: Sequence[Path], *, anyway: bool) -> tuple[list[Judged], list[str]]:
+    """The runs, and what speaks against putting them together; `UserMistake` where something does,
+    unless `anyway`."""
     runs = read_runs(folders)
     unlike = differences(runs)
     if unlike and not anyway:
@@ -66,17 +97,12 @@ def compare(
             evidence="\n".join(f"They differ in {line}." for line in unlike),
             next_step="compare runs that are alike, or add --anyway",
         )
-    across = together(runs, baseline=baseline, invalid=invalid)
-    _check(across)
-    return {
-        "runs": [run.name for run in runs],
-        "differences": unlike,
-        "left_out": [
-            {"run": run, "cell": cell, "reason": why} for run, cell, why in across.left_out
-        ],
-        "groups": groups_as_json(across.field),
-        "comparison": comparison_as_json(across.field, across.baseline, measures, apart(runs)),
-    }
+    return runs, unlike
+
+
+def kept_price(folders: Sequence[Path]) -> Price | None:
+    """The first price that is kept with one of the runs."""
+    return next((price for folder in folders if (price := stored_price(folder))), None)
 
 
 def _check(across: Across) -> None:

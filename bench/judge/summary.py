@@ -13,6 +13,10 @@ from quantswarm.bench.atomic import write_text
 from quantswarm.bench.compare.document import comparison_as_json, groups_as_json
 from quantswarm.bench.compare.entries import run_of, sound, variant_of
 from quantswarm.bench.compare.field import Field
+from quantswarm.bench.decide.case import case_of_run, eligible
+from quantswarm.bench.decide.document import decision_as_json
+from quantswarm.bench.decide.price import Price, stored_price
+from quantswarm.bench.decide.spent import spent
 from quantswarm.bench.judge.answer import answers
 from quantswarm.bench.judge.blocks import Blocks
 from quantswarm.bench.judge.cell import CellResult, judge, unmeasured
@@ -65,6 +69,8 @@ def summarise(run_dir: Path, *, include_invalid: bool = False) -> dict[str, Any]
     _add_remarks(cells, quality)
     field = Field(run_of(cell, blocks[cell["cell"]]) for cell in cells if sound(cell))
     saturation = judged_again(run_dir, cells)
+    price = stored_price(run_dir)
+    cells = [cell | spent(cell, price) for cell in cells]
     return {
         "schema": SCHEMA,
         "run": str(run_dir),
@@ -79,6 +85,9 @@ def summarise(run_dir: Path, *, include_invalid: bool = False) -> dict[str, Any]
         "groups": groups_as_json(field),
         "comparison": _comparison(run.get("matrix"), cells, field),
         "quality": quality,
+        "decision": None
+        if saturation
+        else _decision(run.get("matrix"), cells, blocks, quality, price),
         "cells": cells,
     }
 
@@ -95,13 +104,16 @@ def _add_remarks(cells: Sequence[dict[str, Any]], quality: Mapping[str, Mapping[
 def judged_cells(
     run_dir: Path,
 ) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Blocks | None]]:
-    """What comparing runs needs of one: its id, host and baseline; its cells; their blocks."""
+    """What comparing runs needs of one: its id, host, baseline, quality and search; its cells;
+    their blocks."""
     run, cells, blocks = _judged(run_dir)
     matrix = run.get("matrix")
     facts = {
         "run_id": run.get("run_id") or run_dir.name,
         "host": run.get("host") or _first(cells, "host"),
         "baseline": (matrix or {}).get("baseline") or _first_variant(matrix, cells),
+        "quality": read_all(run_dir),
+        "saturation": judged_again(run_dir, cells),
     }
     return facts, cells, blocks
 
@@ -133,6 +145,23 @@ def _comparison(
     if len(field.variants) < 2 or (asked is None and field.rounds < 2):
         return None
     return comparison_as_json(field, asked or _first_variant(matrix, cells))
+
+
+def _decision(
+    matrix: Mapping[str, Any] | None,
+    cells: Sequence[Mapping[str, Any]],
+    blocks: Mapping[str, Blocks | None],
+    quality: Mapping[str, Any],
+    price: Price | None,
+) -> dict[str, Any] | None:
+    """None where there is nothing to choose between. Cells that failed a gate have no part in it,
+    whatever was asked for the tables."""
+    field = Field(run_of(cell, blocks[cell["cell"]]) for cell in cells if eligible(cell))
+    asked = (matrix or {}).get("baseline") or _first_variant(matrix, cells)
+    case = case_of_run(field, cells, quality, baseline=asked, price=price)
+    if case is None or len(field.variants) < 2:
+        return None
+    return decision_as_json(case)
 
 
 def _first_variant(matrix: Mapping[str, Any] | None, cells: Sequence[Mapping[str, Any]]) -> str:

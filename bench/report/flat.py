@@ -96,6 +96,12 @@ _CEILING: dict[str, tuple[str, type]] = {
     "share_of_prefill_ceiling": ("share_of_prefill_ceiling", float),
 }
 """Column → key of the cell's ceiling, and type."""
+_SPENT: dict[str, type] = {
+    "cost_per_million": float,
+    "currency": str,
+    "tokens_per_joule": float,
+    "energy_of": str,
+}
 _PARTS = ("n", "mean", "p50", "p90", "p95", "p99", "p999", "max")
 
 
@@ -118,6 +124,7 @@ def fields() -> dict[str, type]:
         | _QUALITY
         | _LAST
         | {column: kind for column, (_, kind) in _CEILING.items()}
+        | _SPENT
     )
 
 

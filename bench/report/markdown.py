@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from quantswarm.bench.report import beside, ceiling, compared, definitions, facts, gates, saturation
+from quantswarm.bench.report import (
+    beside,
+    ceiling,
+    compared,
+    decided,
+    definitions,
+    facts,
+    gates,
+    saturation,
+)
 from quantswarm.bench.report.columns import columns_for
 from quantswarm.bench.report.grouped import marks_of, rows_of
 from quantswarm.bench.report.notes import Note, notes, sentence
@@ -25,6 +34,7 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
         compared.honest(summary),
         "## Results",
         main_table(rows, marks_of(rows, marks)),
+        *_decision(summary),
         *_comparison(summary),
         *_ceilings(summary),
         "## Warnings",
@@ -60,6 +70,22 @@ def main_table(
             for row, cell in zip(rows, cells, strict=True)
         ]
     return _table(head, align, rows)
+
+
+def _decision(summary: Mapping[str, Any]) -> Iterator[str]:
+    found = summary.get("decision")
+    if not found:
+        return
+    table = decided.beside_table(found)
+    yield "## Decision"
+    yield f"### {_escaped(table.title)}"
+    yield _table(table.head, ["---:" if number else "---" for number in table.numeric], table.rows)
+    yield _escaped(decided.LEGEND)
+    if found["remark"]:
+        yield _escaped(sentence(found["remark"]))
+    for title, texts in decided.parts(found):
+        yield f"### {title}"
+        yield _items(texts)
 
 
 def _comparison(summary: Mapping[str, Any]) -> Iterator[str]:

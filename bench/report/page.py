@@ -11,6 +11,7 @@ from quantswarm.bench.report import (
     beside,
     ceiling,
     compared,
+    decided,
     definitions,
     facts,
     gates,
@@ -18,9 +19,11 @@ from quantswarm.bench.report import (
     saturation,
 )
 from quantswarm.bench.report.columns import Column, columns_for, variant
+from quantswarm.bench.report.decision_plots import decision_plots
 from quantswarm.bench.report.grouped import marks_of, rows_of
 from quantswarm.bench.report.notes import notes
 from quantswarm.bench.report.plots import Plot, plots
+from quantswarm.bench.report.raw import cells_file, quality_file, raw_files, raw_of
 
 TEMPLATES = Path(__file__).parent
 
@@ -58,8 +61,10 @@ def _content(summary: Mapping[str, Any]) -> dict[str, Any]:
         "ceilings": ceiling.tables(summary),
         "ceilings_told": ceiling.TOLD,
         "saturation": _saturation(summary),
+        "decision": _decision(summary),
         "columns": columns,
         "rows": [_row(columns, row, marks[row["cell"]], summary) for row in rows],
+        "raw": raw_files(rows),
         "notes": footnotes,
         "gates": gates.sentences(cells, included=bool(summary.get("include_invalid"))),
         "plots": _plots(rows),
@@ -89,6 +94,35 @@ def _saturation(summary: Mapping[str, Any]) -> dict[str, Any] | None:
             title=saturation.TITLE, reading=saturation.READING, svg=saturation.plot(summary)
         ),
     }
+
+
+def _decision(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Table, sentences and plots of the decision; None where there is nothing to choose between."""
+    found = summary.get("decision")
+    if not found:
+        return None
+    return {
+        "table": decided.beside_table(found),
+        "rows": _linked(found),
+        "legend": decided.LEGEND,
+        "remark": found["remark"],
+        "parts": decided.parts(found),
+        "plots": decision_plots(found),
+    }
+
+
+def _linked(decision: Mapping[str, Any]) -> list[list[tuple[str, str | None]]]:
+    """The rows of the decision's table, each text with where it comes from."""
+    table = decided.beside_table(decision)
+    found = []
+    for row, texts in zip(decision["rows"], table.rows, strict=True):
+        sources = {
+            "output (tok/s)": cells_file(row["cells"]),
+            "Δ perplexity": quality_file(row["quality_name"]),
+            "KL": quality_file(row["quality_name"]),
+        }
+        found.append(list(zip(texts, map(sources.get, table.head), strict=True)))
+    return found
 
 
 def _answer(cells: list[dict[str, Any]], answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,7 +157,10 @@ def _row(
         cell["cell"] in (answer["best"], *(answer.get("tied") or ()))
         for answer in summary["answers"]
     )
-    texts = [(column, column.text(cell), _sort_key(column, cell)) for column in columns]
+    texts = [
+        (column, column.text(cell), _sort_key(column, cell), raw_of(column, cell, summary))
+        for column in columns
+    ]
     return {"cell": cell, "texts": texts, "marks": marks, "best": best}
 
 

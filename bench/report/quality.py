@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from quantswarm.bench.compare.entries import variant_of
+from quantswarm.bench.judge.quality_files import quality_name
 from quantswarm.bench.report import numerals
 
 Document = Mapping[str, Any]
@@ -14,16 +14,10 @@ Document = Mapping[str, Any]
 
 def quality_of(cell: Mapping[str, Any], summary: Mapping[str, Any]) -> Document | None:
     """The quality document of a cell's variant and model; None where it was not measured."""
-    name = variant_of(cell)
-    return next(
-        (
-            found
-            for found in (summary.get("quality") or {}).values()
-            if (found.get("variant"), found.get("model")) == (name, cell["model"])
-            and found.get("perplexity") is not None
-        ),
-        None,
-    )
+    documents = summary.get("quality") or {}
+    name = quality_name(documents, cell)
+    found = documents.get(name) if name is not None else None
+    return found if found is not None and found.get("perplexity") is not None else None
 
 
 def change(found: Document) -> str:

@@ -103,5 +103,5 @@ def test_the_command_prints_a_table_or_a_document(
     assert cli.main(["compare", *runs, "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)) == {
         *("runs", "differences", "left_out"),
-        *("groups", "comparison"),
+        *("groups", "comparison", "decision", "constraints"),
     }

@@ -54,7 +54,7 @@ def text(showcase: Path) -> str:
 def test_nothing_is_fetched_from_anywhere(text: str) -> None:
     page = _parsed(text)
     assert page.values("src") == []
-    assert all(link.startswith("#") for link in page.values("href"))
+    assert all(link.startswith(("#", "cells/", "quality/")) for link in page.values("href"))
     assert "@import" not in text
     assert all(found.startswith("#") for found in re.findall(r"url\(([^)]*)\)", text))
     assert "://" not in text
@@ -64,8 +64,14 @@ def test_ids_are_unique_and_every_link_has_its_target(text: str) -> None:
     page = _parsed(text)
     ids = page.values("id")
     assert len(ids) == len(set(ids))
-    assert {link[1:] for link in page.values("href")} <= set(ids)
+    assert {link[1:] for link in page.values("href") if link.startswith("#")} <= set(ids)
     assert set(re.findall(r"url\(#([^)]*)\)", text)) <= set(ids)
+
+
+def test_numbers_lead_to_the_raw_files_beside_the_page(text: str, showcase: Path) -> None:
+    links = [link for link in _parsed(text).values("href") if not link.startswith("#")]
+    assert {"cells/vllm-bf16-u1/records.jsonl", "cells/vllm-bf16-u1/manifest.json"} <= set(links)
+    assert [link for link in links if not (showcase / link).is_file()] == []
 
 
 def test_every_cell_is_in_the_table_and_in_the_details(text: str, summary: dict[str, Any]) -> None:
@@ -90,11 +96,11 @@ def test_answers_and_warnings_are_there(text: str, summary: dict[str, Any]) -> N
 def test_plots_are_inline_with_text_as_text_and_the_pages_colours(text: str) -> None:
     everything = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
     drawings = [found for found in everything if 'class="timeline"' not in found]
-    assert len(drawings) == 8
+    assert len(drawings) == 8 + 3  # the decision has a front for each load, and the leads
     for drawing in drawings:
         assert 'role="img"' in drawing
         assert "aria-label=" in drawing
-        assert "llamacpp q4_k_m" in drawing
+        assert "llamacpp q8_0" in drawing or "llamacpp-f16" in drawing
         assert "var(--" in drawing
         assert "#0a00" not in drawing
         assert "<metadata" not in drawing
@@ -123,7 +129,8 @@ def test_the_servers_times_stand_beside_the_clients(summary: dict[str, Any]) -> 
 
 
 def test_only_valid_cells_are_drawn(text: str) -> None:
-    throughput = next(d for d in re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
+    drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    throughput = next(d for d in drawings if 'aria-label="Output throughput.' in d)
     assert ">invalid<" in throughput
     assert ">failed<" in throughput
 
@@ -147,7 +154,7 @@ def test_two_models_share_no_id_and_no_axis(summary: dict[str, Any]) -> None:
     page = as_page(summary | {"cells": cells})
     ids = _parsed(page).values("id")
     assert len(ids) == len(set(ids))
-    assert page.count("<svg ") == 16
+    assert page.count("<svg ") == 16 + 3
 
 
 def test_a_run_with_nothing_but_failures_still_has_a_page(summary: dict[str, Any]) -> None:
