@@ -51,8 +51,9 @@ def binary(tmp_path, monkeypatch) -> Path:
     (real / "llama-server").write_text("#!/bin/sh\n")
     (real / "llama-server").chmod(0o755)
     (tmp_path / "current").symlink_to(real)
-    monkeypatch.setenv("LLAMA_SERVER_BIN", str(tmp_path / "current" / "llama-server"))
-    return tmp_path / "current" / "llama-server"
+    program: Path = tmp_path / "current" / "llama-server"
+    monkeypatch.setenv("LLAMA_SERVER_BIN", str(program))
+    return program
 
 
 def made(**options):
