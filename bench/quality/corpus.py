@@ -81,11 +81,19 @@ class Corpus:
         }
 
 
+def text_name(model: str, given: Path | None) -> str:
+    """What `text_for` will call it, without reading it."""
+    if given is not None:
+        return given.name
+    return HELD_OUT if model == "tiny" else DOCUMENTATION
+
+
 def text_for(model: str, given: Path | None) -> Text:
     """The file that is given, else the text held out from `tiny`, else Python's documentation."""
+    name = text_name(model, given)
     if given is not None:
         try:
-            return Text(name=given.name, content=given.read_text(encoding="utf-8"))
+            return Text(name=name, content=given.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise BadFile(
                 f"text {given}", f"cannot be read ({error})", next_step="give a text file in UTF-8"
@@ -94,8 +102,8 @@ def text_for(model: str, given: Path | None) -> Text:
         from quantswarm.models.source import tiny_folder
 
         held_out = tiny_folder() / "held_out.txt"
-        return Text(name=HELD_OUT, content=held_out.read_text(encoding="utf-8"))
-    return Text(name=DOCUMENTATION, content=documentation())
+        return Text(name=name, content=held_out.read_text(encoding="utf-8"))
+    return Text(name=name, content=documentation())
 
 
 def corpus_of(text: Text, tokenizer: Path | None, asked: Asked) -> Corpus:

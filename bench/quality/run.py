@@ -52,7 +52,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Ready:
     """What all variants of a model share; `missing` says why there is no reference."""
 
     corpus: Corpus
@@ -60,12 +60,12 @@ class Prepared:
     missing: str | None = None
 
 
-def prepared(subject: Subject, asked: Asked, say: Say) -> Prepared:
+def ready_for(subject: Subject, asked: Asked, say: Say) -> Ready:
     """The corpus in the reference's tokens, and the reference."""
     text = text_for(subject.model, asked.text)
     if subject.artefact is None:
         corpus = corpus_of(text, None, asked)
-        return Prepared(corpus=corpus, reference=table_of(corpus))
+        return Ready(corpus=corpus, reference=table_of(corpus))
     source, missing = _original(subject, asked)
     tokenizer = source.tokenizer if source else subject.artefact.tokenizer
     if tokenizer is None:
@@ -76,11 +76,11 @@ def prepared(subject: Subject, asked: Asked, say: Say) -> Prepared:
         )
     corpus = corpus_of(text, tokenizer, asked)
     if source is None:
-        return Prepared(corpus=corpus, reference=None, missing=missing)
+        return Ready(corpus=corpus, reference=None, missing=missing)
     try:
-        return Prepared(corpus=corpus, reference=reference_of(source, corpus, say))
+        return Ready(corpus=corpus, reference=reference_of(source, corpus, say))
     except UnsupportedPair as error:
-        return Prepared(corpus=corpus, reference=None, missing=error.found)
+        return Ready(corpus=corpus, reference=None, missing=error.found)
 
 
 def _original(subject: Subject, asked: Asked) -> tuple[ModelSource | None, str | None]:
@@ -102,7 +102,7 @@ def measure(subject: Subject, asked: Asked, say: Say) -> Measured:
     """All of it for a server that is ready and idle. `UserMistake` for an engine that cannot."""
     way = way_of(subject.engine)
     begun = time.monotonic()
-    ready = prepared(subject, asked, say)
+    ready = ready_for(subject, asked, say)
     say(f"scoring {ready.corpus.scored:,} tokens of {ready.corpus.text.name}")
     if way == IN_PROCESS:
         scores, facts, remarks = _in_process(subject, ready)
@@ -138,7 +138,7 @@ def identity(subject: Subject) -> dict[str, str]:
 
 
 def _in_process(
-    subject: Subject, ready: Prepared
+    subject: Subject, ready: Ready
 ) -> tuple[Scores, dict[str, Any], list[warned.Warned]]:
     """By the engine's own libraries with the server's settings; then some places beside what the
     server itself says."""
@@ -154,7 +154,7 @@ def _in_process(
     return scores, facts, served.remarks(apart, kernels, subject.kernels)
 
 
-def _remarks(subject: Subject, ready: Prepared) -> list[warned.Warned]:
+def _remarks(subject: Subject, ready: Ready) -> list[warned.Warned]:
     found = []
     artefact = subject.artefact
     if artefact is not None:

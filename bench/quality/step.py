@@ -12,7 +12,7 @@ from typing import Any
 
 from quantswarm.bench.matrix import Matrix, Variant
 from quantswarm.bench.quality import kept
-from quantswarm.bench.quality.corpus import text_for
+from quantswarm.bench.quality.corpus import text_name
 from quantswarm.bench.quality.document import document
 from quantswarm.bench.quality.run import Subject, identity, measure
 from quantswarm.bench.quality.warned import quality_failed
@@ -70,7 +70,7 @@ def is_wanted(run: Path, matrix: Matrix, variant: Variant) -> bool:
     corpus: dict[str, Any] = found.get("corpus") or {}
     return (corpus.get("asked_tokens"), corpus.get("name")) != (
         asked.tokens,
-        text_for(variant.model, asked.text).name,
+        text_name(variant.model, asked.text),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import pytest
 
 from quantswarm.bench.quality.asked import Asked
 from quantswarm.bench.quality.corpus import corpus_of, text_for
@@ -27,14 +26,13 @@ class Damaged(Checkpoint):
         return dataclasses.replace(found, values=found.values * np.float32(1.05))
 
 
-@pytest.mark.parametrize(("kind", "worse"), [(Damaged, True), (Checkpoint, False)])
-def test_a_layer_that_is_off_by_a_twentieth_is_a_significant_loss(kind, worse):
+def test_a_layer_that_is_off_by_a_twentieth_is_a_significant_loss():
     model = source.resolve("tiny")
     corpus = corpus_of(text_for("tiny", None), model.tokenizer, Asked())
     reference = reference_of(model, corpus, lambda _text: None)
     assert model.folder is not None
-    rows = log_probabilities(kind(model.folder, "test"), corpus.windows)
+    rows = log_probabilities(Damaged(model.folder, "test"), corpus.windows)
     found = numbers(from_rows((one[:-1] for one in rows), corpus, reference), corpus, reference)
-    assert (found["delta_nll_ci"][0] > 0) is worse
-    assert (found["top1_agreement"] < 0.98) is worse
-    assert (found["kl_mean"] > 1e-3) is worse
+    assert found["delta_nll_ci"][0] > 0
+    assert found["top1_agreement"] < 0.98
+    assert found["kl_mean"] > 1e-3

@@ -100,6 +100,7 @@ def test_a_run_measures_it_once_and_resumes_what_is_missing(tmp_path, capsys):
     assert saved["nll"].mean() == pytest.approx(found["nll_mean"])
     assert len(saved["top1"]) == 510
 
+    (tmp_path / "words.txt").unlink()
     document_file = tmp_path / "run" / "quality" / "scripted-none.json"
     before = document_file.stat().st_mtime_ns
     bench(tmp_path, capsys, "--resume")
