@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
-
 from quantswarm.engines.llama_cpp_launch import load_backends
 
 if TYPE_CHECKING:
@@ -51,6 +49,8 @@ class Context:
 
     def rows(self, ids: Sequence[int]) -> Floats:
         """[ids - 1, vocabulary] log-probabilities; nothing is kept from one window to the next."""
+        import numpy as np
+
         package, count = self._package, len(ids)
         package.llama_memory_clear(package.llama_get_memory(self._context), True)
         batch = package.llama_batch_init(count, 0, 1)
@@ -72,6 +72,8 @@ class Context:
 
 def log_softmax(logits: Floats) -> Floats:
     """Summed in float64, kept in float32."""
+    import numpy as np
+
     wide = logits.astype(np.float64)
     wide -= wide.max(axis=-1, keepdims=True)
     wide -= np.log(np.exp(wide).sum(axis=-1, keepdims=True))
