@@ -18,7 +18,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup bench serve swarm saturate verify test test-fast lint format doctor report compare recommend selftest engines tiny clean
+.PHONY: help setup bench serve swarm saturate quality physics verify test test-fast lint format doctor report compare recommend selftest engines tiny clean
 
 # In a recipe, $(call flag,--users,$(USERS)) is "--users 8", or nothing when USERS is empty.
 # There is no shell syntax in the recipes: make then starts the command itself, and a signal to
@@ -49,6 +49,12 @@ swarm: setup ## one cell: load against one server
 
 saturate: setup ## the highest rate at which a server keeps its objectives (SLOs)
 	@$(quantswarm) saturate $(what) $(call flag,--duration,$(DURATION)) $(gpu) $(out) $(ARGS)
+
+quality: setup ## how much worse a served variant answers: perplexity, KL divergence, tasks
+	@$(quantswarm) quality $(what) $(gpu) $(ARGS)
+
+physics: setup ## what this machine could do at best with a variant
+	@$(quantswarm) physics $(what) $(call flag,--users,$(USERS)) $(ARGS)
 
 verify: setup ## is a served variant what it says? its log-probabilities against a float32 reference
 	@$(quantswarm) verify $(what) $(gpu) $(ARGS)
