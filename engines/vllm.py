@@ -78,7 +78,7 @@ class Vllm(Engine):
     }
 
     logprobs_by: ClassVar[str | None] = "echo"
-    most_logprobs: ClassVar[int] = 128
+    most_logprobs: ClassVar[int] = 64
 
     def probe(self) -> Availability:
         """By package metadata alone: importing vLLM takes many seconds."""
