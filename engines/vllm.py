@@ -88,7 +88,7 @@ class Vllm(Engine):
 
     logprobs_by: ClassVar[str | None] = "echo"
     widens: ClassVar[bool] = True
-    most_logprobs: ClassVar[int] = 128
+    most_logprobs: ClassVar[int] = 64
 
     def probe(self) -> Availability:
         """By package metadata alone: importing vLLM takes many seconds."""
