@@ -1,6 +1,6 @@
 """Items made of held-out text by a seed: no download, and a model trained on the like has signal.
 
-* `code-completion`: the next tokens of a line of code, right when each is the likeliest.
+* `code-completion`: the next token of a line of code, right when it is the likeliest.
 * `code-choice`: which of four passages goes on where the context ends; three are from elsewhere,
   of the same number of tokens, and all begin a new line with the same indentation.
 """
@@ -15,7 +15,7 @@ from quantswarm.bench.quality.tasks.passages import Passages
 from quantswarm.models.errors import UserMistake
 
 CONTEXT_TOKENS = 96
-COMPLETION_TOKENS = 2
+COMPLETION_TOKENS = 1
 CHOICE_TOKENS = 6
 OPTIONS = 4
 APART_TOKENS = 1000
