@@ -20,7 +20,7 @@ from quantswarm.bench.serving import add_server, add_target, options_from
 
 if TYPE_CHECKING:
     from quantswarm.bench.quality.asked import Asked
-    from quantswarm.bench.quality.run import Measured
+    from quantswarm.bench.quality.run import Measured, Subject
 
 SUMMARY = "perplexity, KL divergence and agreement of a served variant"
 
@@ -28,6 +28,7 @@ SUMMARY = "perplexity, KL divergence and agreement of a served variant"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The server to start, or the URL of one; on which text, and beside what."""
     from quantswarm.bench.quality.asked import DEFAULT_TOKENS, FEWEST_TOKENS
+    from quantswarm.bench.quality.tasks.run import add_arguments as add_tasks
 
     add_target(parser)
     parser.add_argument("--url", metavar="U", help="a running server of that engine, …/v1")
@@ -47,12 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"tokens to send (default: {DEFAULT_TOKENS})",
     )
+    add_tasks(parser)
     add_server(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, and print what was found."""
     from quantswarm.bench.quality.table import HEADER, lines, rows
+    from quantswarm.bench.quality.tasks import beside
 
     measured = _at_url(arguments) if arguments.url else _started(arguments)
     if arguments.json:
@@ -60,6 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print_table(HEADER, rows(measured.document))
         print("", *lines(measured.document), sep="\n")
+        if measured.document.get("tasks"):
+            print()
+            print_table(beside.HEADER, beside.rows(measured.document["tasks"]))
     return 0
 
 
@@ -69,9 +75,18 @@ def _asked(arguments: argparse.Namespace) -> Asked:
     return Asked(tokens=arguments.tokens, text=arguments.text, reference=arguments.reference)
 
 
+def _measured(arguments: argparse.Namespace, subject: Subject) -> Measured:
+    """The measures, and the tasks beside them."""
+    from quantswarm.bench.quality.run import measure
+    from quantswarm.bench.quality.tasks.beside import tasks_beside
+
+    tasks = tasks_beside(arguments, subject, say)
+    measured = measure(subject, _asked(arguments), say)
+    return dataclasses.replace(measured, document={**measured.document, "tasks": tasks})
+
+
 def _started(arguments: argparse.Namespace) -> Measured:
     """Start the server, measure beside it, stop it."""
-    from quantswarm.bench.quality.run import measure
     from quantswarm.bench.quality.step import subject_of
     from quantswarm.bench.quality.ways import way_of
     from quantswarm.bench.selection import select
@@ -98,12 +113,12 @@ def _started(arguments: argparse.Namespace) -> Measured:
         ) as up,
     ):
         subject = subject_of(chosen, prepared, up, model=arguments.model)
-        return measure(subject, asked, say)
+        return _measured(arguments, subject)
 
 
 def _at_url(arguments: argparse.Namespace) -> Measured:
     """Ask a server that runs already; the engine's program need not be installed here."""
-    from quantswarm.bench.quality.run import Subject, measure
+    from quantswarm.bench.quality.run import Subject
     from quantswarm.bench.quality.ways import require_endpoint
     from quantswarm.bench.selection import NO_QUANT, check_pair
     from quantswarm.bench.single import first_model
@@ -131,7 +146,7 @@ def _at_url(arguments: argparse.Namespace) -> Measured:
             api_key_file=arguments.api_key_file,
         ),
     )
-    return measure(subject, _asked(arguments), say)
+    return _measured(arguments, subject)
 
 
 @contextlib.contextmanager

@@ -40,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"items of each task, at most (default: {ITEMS})",
     )
     group.add_argument(
+        "--versus",
+        metavar="original|FILE",
+        help="pair items with the unquantized original, or with a baseline's --answers",
+    )
+    group.add_argument("--answers", type=Path, metavar="FILE", help="write a line an item here")
+    group.add_argument(
         "--include-path", type=Path, metavar="DIR", help="folder of your own harness task files"
     )
 
