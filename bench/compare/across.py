@@ -22,8 +22,8 @@ _HOST = ("cpu", "isa", "cores", "gpus")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """A run directory, judged: `cells` as in its summary, and the blocks of each by name.
-    `baseline` is the one its matrix names, or its first variant; `quality` has the documents of
-    its variants by name, `saturation` a search as summaries hold it."""
+    `baseline` is the one its matrix names, or the fastest unquantized; `quality` has the documents
+    of its variants by name, `saturation` a search as summaries hold it."""
 
     name: str
     host: Mapping[str, Any] | None

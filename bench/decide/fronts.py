@@ -115,7 +115,9 @@ def amount(option: Option, name: str) -> str:
     value, unit = option.value(name), QUANTITIES[name].unit
     if value is None:
         return "n/a"
-    gap = "" if unit in ("%", "") else " "
+    if unit == "%":
+        return f"{round(value, 2) + 0.0:+.2f}%"  # adding 0 turns a negative nought into a plain one
+    gap = " " if unit else ""
     return f"{value:.4g}{gap}{unit}"
 
 

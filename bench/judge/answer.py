@@ -34,6 +34,18 @@ def unquantized(quant: str) -> bool:
     return re.fullmatch(r"(fp|bf|f|float|bfloat)(16|32|64)", quant) is not None
 
 
+def fastest_unquantized(cells: Sequence[Cell]) -> Cell | None:
+    """The cell of the unquantized variant with the most output at the heaviest load that has one;
+    None where nothing is unquantized."""
+    levels = sorted({_level(cell) for cell in cells})
+    for level in reversed(levels):
+        at = [cell for cell in cells if _level(cell) == level]
+        found = _fastest(one for one in _candidates(at) if unquantized(one.cell["quant"]))
+        if found is not None:
+            return found.cell
+    return None
+
+
 def answers(cells: Sequence[Cell], field: Field | None = None) -> list[dict[str, Any]]:
     """One answer for each model and load (users, or arrivals), in that order.
 

@@ -17,7 +17,7 @@ from quantswarm.bench.decide.case import case_of_run, eligible
 from quantswarm.bench.decide.document import decision_as_json
 from quantswarm.bench.decide.price import Price, stored_price
 from quantswarm.bench.decide.spent import spent
-from quantswarm.bench.judge.answer import answers
+from quantswarm.bench.judge.answer import answers, fastest_unquantized
 from quantswarm.bench.judge.blocks import Blocks
 from quantswarm.bench.judge.cell import CellResult, judge, unmeasured
 from quantswarm.bench.judge.engine_view import prefix_hits
@@ -111,7 +111,7 @@ def judged_cells(
     facts = {
         "run_id": run.get("run_id") or run_dir.name,
         "host": run.get("host") or _first(cells, "host"),
-        "baseline": (matrix or {}).get("baseline") or _first_variant(matrix, cells),
+        "baseline": _baseline(matrix, cells),
         "quality": read_all(run_dir),
         "saturation": judged_again(run_dir, cells),
     }
@@ -144,7 +144,7 @@ def _comparison(
     asked = (matrix or {}).get("baseline")
     if len(field.variants) < 2 or (asked is None and field.rounds < 2):
         return None
-    return comparison_as_json(field, asked or _first_variant(matrix, cells))
+    return comparison_as_json(field, _baseline(matrix, cells))
 
 
 def _decision(
@@ -157,11 +157,20 @@ def _decision(
     """None where there is nothing to choose between. Cells that failed a gate have no part in it,
     whatever was asked for the tables."""
     field = Field(run_of(cell, blocks[cell["cell"]]) for cell in cells if eligible(cell))
-    asked = (matrix or {}).get("baseline") or _first_variant(matrix, cells)
+    asked = _baseline(matrix, cells)
     case = case_of_run(field, cells, quality, baseline=asked, price=price)
     if case is None or len(field.variants) < 2:
         return None
     return decision_as_json(case)
+
+
+def _baseline(matrix: Mapping[str, Any] | None, cells: Sequence[Mapping[str, Any]]) -> str:
+    """The matrix's; else the host's fastest unquantized variant; else the first one."""
+    named = (matrix or {}).get("baseline")
+    if named:
+        return str(named)
+    fastest = fastest_unquantized([cell for cell in cells if sound(cell)])
+    return variant_of(fastest) if fastest else _first_variant(matrix, cells)
 
 
 def _first_variant(matrix: Mapping[str, Any] | None, cells: Sequence[Mapping[str, Any]]) -> str:

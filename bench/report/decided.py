@@ -9,6 +9,7 @@ from quantswarm.bench.compare.ratio import SAME, UNKNOWN
 from quantswarm.bench.decide.quantities import QUANTITIES
 from quantswarm.bench.report import numerals
 from quantswarm.bench.report.compared import Table, interval_text
+from quantswarm.bench.report.quality import signed
 
 Decision = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -83,9 +84,9 @@ def lost(quality: Mapping[str, Any] | None, *, wide: bool = True) -> str:
     """The increase of perplexity in per cent, with its interval where there is room."""
     if not quality or quality["increase_percent"] is None:
         return numerals.NA
-    text = f"{quality['increase_percent']:+.2f}%"
+    text = f"{signed(quality['increase_percent'])}%"
     if wide and quality["low_percent"] is not None:
-        text += f" ({quality['low_percent']:+.2f} to {quality['high_percent']:+.2f})"
+        text += f" ({signed(quality['low_percent'])} to {signed(quality['high_percent'])})"
     return text + _MARKS.get(quality["verdict"], "")
 
 

@@ -144,6 +144,16 @@ def test_an_unsound_baseline_gives_no_ratio() -> None:
     assert (answer["best"], answer["baseline"], answer["ratio"]) == ("e-int8", None, None)
 
 
+def test_the_hosts_fastest_unquantized_variant_is_known_by_the_heaviest_load() -> None:
+    light = [_cell("fp32", 90.0, users=1), _cell("bf16", 80.0, users=1)]
+    heavy = [_cell("fp32", 100.0), _cell("bf16", 200.0), _cell("int8", 300.0)]
+    found = fastest_unquantized([*heavy, *light])
+    assert found is not None
+    assert found["cell"] == "e-bf16"
+    assert fastest_unquantized([_cell("int8", 300.0)]) is None
+    assert fastest_unquantized([*light, _cell("int8", 300.0)]) is light[0]
+
+
 def test_without_a_sound_cell_there_is_no_answer() -> None:
     (answer,) = answers([_cell("fp32", None, status="failed")])
     assert answer["best"] is None
