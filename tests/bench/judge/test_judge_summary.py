@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from made_run import Load, write_cell, write_run, write_showcase
 
-from quantswarm.bench.judge.answer import answers, unquantized
+from quantswarm.bench.judge.answer import answers, fastest_unquantized, unquantized
 from quantswarm.bench.judge.summary import summarise, write_summary
 from quantswarm.models.errors import BadFile
 
