@@ -9,7 +9,6 @@ neighbouring characters merge; only a prompt that counts exactly right is handed
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import re
 from collections import deque
@@ -17,10 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from quantswarm.bench.load.share import ALONE, Share
-from quantswarm.models.errors import BadFile, RunFailed
+from quantswarm.models.errors import RunFailed
+from quantswarm.models.tokenizer_file import loaded
 
 _TRIES_A_PLACE = 6
 _PLACES = 40
@@ -159,21 +159,10 @@ class PromptMaker:
 
 def _encoder(path: Path) -> Callable[[str], list[int]]:
     """Text → for each token the character at which it ends, special tokens included."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from tokenizers import Tokenizer
-
-    file = path / "tokenizer.json" if path.is_dir() else path
-    try:
-        loaded: Any = Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises bare Exception
-        raise BadFile(
-            f"tokenizer {file}", f"cannot be read: {error}", next_step="give a tokenizer.json"
-        ) from error
-    loaded.no_truncation()
-    loaded.no_padding()
+    tokenizer = loaded(path)
 
     def ends(text: str) -> list[int]:
-        return [end for _, end in loaded.encode(text).offsets]
+        return [end for _, end in tokenizer.encode(text).offsets]
 
     return ends
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from quantswarm.bench.load.prompts import documentation
 from quantswarm.bench.quality.asked import Asked
+from quantswarm.models import tokenizer_file
 from quantswarm.models.errors import BadFile
 
 HELD_OUT = "held-out text of tiny"
@@ -152,18 +153,13 @@ def _windows(text: Text, encoded: Encoded, asked: Asked) -> Corpus:
 
 def token_ids(text: str, tokenizer: Path) -> Encoded:
     """By a `tokenizer.json`, or the folder of one."""
-    from tokenizers import Tokenizer
-
-    file = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
-    loaded: Any = Tokenizer.from_file(str(file))
-    loaded.no_truncation()
-    loaded.no_padding()
-    found = loaded.encode(text, add_special_tokens=False)
+    reader = tokenizer_file.loaded(tokenizer)
+    found = reader.encode(text, add_special_tokens=False)
     return Encoded(
         text=text,
         ids=tuple(found.ids),
         sizes=_sizes(text, found.tokens, found.offsets),
-        lead=_lead(loaded),
+        lead=_lead(reader),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from quantswarm.bench.load.prompts import corpus
 from quantswarm.models.errors import BadFile, UserMistake
+from quantswarm.models.tokenizer_file import loaded
 
 SHORTEST_SHARE = 0.5
 """Of the prompt's length: lengths differ, so that kernels meet different numbers of rows."""
@@ -58,11 +59,8 @@ def drawn(plan: Plan, tokenizer: Path | None, vocabulary: int) -> list[tuple[int
 
 
 def _ids(plan: Plan, tokenizer: Path) -> list[int]:
-    from tokenizers import Tokenizer
-
-    file = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
     text = corpus() if plan.text is None else _read(plan.text)
-    return list(Tokenizer.from_file(str(file)).encode(text, add_special_tokens=False).ids)
+    return list(loaded(tokenizer).encode(text, add_special_tokens=False).ids)
 
 
 def _read(path: Path) -> str:

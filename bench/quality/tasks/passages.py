@@ -7,14 +7,13 @@ ids and a harness that is given text answer the same question.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from quantswarm.bench.load.prompts import corpus
 from quantswarm.bench.quality.tasks.item import Ids, Piece
 from quantswarm.models.errors import BadFile
+from quantswarm.models.tokenizer_file import loaded
 
 Encode = Callable[[str], tuple[Ids, tuple[int, ...]]]
 """Text → ids, and the character at which each begins."""
@@ -67,21 +66,10 @@ def _read(path: Path) -> str:
 
 
 def _encoder(path: Path) -> Encode:
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from tokenizers import Tokenizer
-
-    file = path / "tokenizer.json" if path.is_dir() else path
-    try:
-        loaded: Any = Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises bare Exception
-        raise BadFile(
-            f"tokenizer {file}", f"cannot be read: {error}", next_step="give a tokenizer.json"
-        ) from error
-    loaded.no_truncation()
-    loaded.no_padding()
+    tokenizer = loaded(path)
 
     def encode(text: str) -> tuple[Ids, tuple[int, ...]]:
-        made = loaded.encode(text, add_special_tokens=False)
+        made = tokenizer.encode(text, add_special_tokens=False)
         return tuple(made.ids), tuple(begin for begin, _ in made.offsets)
 
     return encode
