@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantswarm.bench.decide.quantities import QUANTITIES
 from quantswarm.bench.report.plots import SPOKEN, Plot
-from quantswarm.bench.report.svg import MARKS, MUTED, SERIES, drawing_style, inline
+from quantswarm.bench.report.svg import MUTED, SERIES, drawing_style, inline, mark_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -170,7 +170,7 @@ def _style(decision: Decision, variant: str) -> dict[str, Any]:
     index = sorted(names).index(variant)
     return {
         "color": SERIES[index % 8],
-        "marker": MARKS[index % 8],
+        "marker": mark_of(index),
         "linestyle": LINES[index // 8 % 4],
     }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantswarm.bench.compare.entries import load_order
 from quantswarm.bench.report.columns import shown, variant
-from quantswarm.bench.report.svg import MARKS, SERIES
+from quantswarm.bench.report.svg import SERIES, mark_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +56,7 @@ def _line(axes: Axes, points: list[tuple[float, float, str]], name: str, index: 
     if not points:
         return
     x, y, loads = zip(*points, strict=True)
-    colour, mark = SERIES[index % 8], MARKS[index % 8]
+    colour, mark = SERIES[index % 8], mark_of(index)
     style = LINES[index // 8 % 4]
     axes.plot(x, y, color=colour, marker=mark, markersize=7, linestyle=style, label=name)
     for at_x, at_y, load in zip(x, y, loads, strict=True):

@@ -12,7 +12,7 @@ from quantswarm.bench.compare.entries import load_order, load_words
 from quantswarm.bench.report import numerals
 from quantswarm.bench.report.columns import shown, variant
 from quantswarm.bench.report.frontier import frontier
-from quantswarm.bench.report.svg import MARKS, MUTED, SERIES, drawing_style, inline
+from quantswarm.bench.report.svg import MARKS, MUTED, SERIES, drawing_style, inline, mark_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -195,7 +195,7 @@ def _ranges(axes: Axes, cells: Cells, metric: str) -> None:
         if far is not None:
             axes.plot([spread["p50"], far], [y, y], color=colour, linewidth=3)
             axes.plot([far], [y], color=colour, marker="|", markersize=9, markeredgewidth=2)
-        axes.plot([spread["p50"]], [y], color=colour, marker=MARKS[index % 8], markersize=6)
+        axes.plot([spread["p50"]], [y], color=colour, marker=mark_of(index), markersize=6)
         _value(axes, far or spread["p50"], y, _span(spread["p50"], far), gap=8)
     axes.margins(x=0.24)
     axes.set_xlabel("ms")

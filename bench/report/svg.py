@@ -48,6 +48,11 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+def mark_of(index: int) -> str:
+    """The mark of the variant of that number; colour and mark together are its own up to 64."""
+    return MARKS[(index + index // len(SERIES)) % len(MARKS)]
+
+
 def drawing_style() -> AbstractContextManager[None]:
     """The context in which figures for `inline` must be drawn; needs no display."""
     import matplotlib as mpl
