@@ -21,6 +21,14 @@ def add_target(parser: argparse.ArgumentParser, *, required: bool = True) -> Non
     )
 
 
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """A server that runs already, in place of one that is started."""
+    parser.add_argument("--url", metavar="U", help="a running server of that engine, …/v1")
+    parser.add_argument(
+        "--served-name", metavar="ID", help="model id at --url (default: its first)"
+    )
+
+
 def add_server(parser: argparse.ArgumentParser) -> None:
     """How the server runs; everything left out is decided, and the reason printed."""
     group = parser.add_argument_group("how to serve it")

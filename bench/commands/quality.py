@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from quantswarm.bench import quantity
 from quantswarm.bench.output import print_json, print_table, say
-from quantswarm.bench.serving import add_server, add_target, options_from
+from quantswarm.bench.serving import add_running, add_server, add_target, options_from
 
 if TYPE_CHECKING:
     from quantswarm.bench.quality.asked import Asked
@@ -31,10 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from quantswarm.bench.quality.tasks.run import add_arguments as add_tasks
 
     add_target(parser)
-    parser.add_argument("--url", metavar="U", help="a running server of that engine, …/v1")
-    parser.add_argument(
-        "--served-name", metavar="ID", help="model id at --url (default: its first)"
-    )
+    add_running(parser)
     parser.add_argument(
         "--reference", metavar="M", help="the unquantized model (default: what it was made from)"
     )

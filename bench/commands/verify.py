@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from quantswarm.bench import quantity
 from quantswarm.bench.output import print_json, print_table, say
-from quantswarm.bench.serving import add_server, add_target, options_from
+from quantswarm.bench.serving import add_running, add_server, add_target, options_from
 
 if TYPE_CHECKING:
     from quantswarm.bench.verify.plan import Plan
@@ -32,10 +32,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The server to start, or the URL of one; what is asked of it."""
     add_target(parser)
-    parser.add_argument("--url", metavar="U", help="a running server of that engine, …/v1")
-    parser.add_argument(
-        "--served-name", metavar="ID", help="model id at --url (default: its first)"
-    )
+    add_running(parser)
     parser.add_argument(
         "--original", metavar="M", help="the model that a ready-made checkpoint was made from"
     )
