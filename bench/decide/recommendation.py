@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantswarm.bench.compare.measure import Load
-from quantswarm.bench.compare.ratio import SAME, UNKNOWN
+from quantswarm.bench.compare.ratio import BETTER, SAME, UNKNOWN
 from quantswarm.bench.decide.case import Case
 from quantswarm.bench.decide.constraint import Constraint
 from quantswarm.bench.decide.fronts import amount, fronts
@@ -58,7 +58,7 @@ def recommendation(case: Case, question: Question) -> dict[str, Any]:
         "tied": [option.variant for option in order.tied],
         "reason": _reason(case, order, question) if best else None,
         "runner_up": _told(runner) if runner else None,
-        "others": _others(case, load, order, failing),
+        "others": _others(case, load, order, failing, question.use_case.goals),
         "not_measured": not_measured(case, load, question.use_case, question.constraints),
         "price": case.price.words if case.price else None,
     }
@@ -155,11 +155,15 @@ def _reason(case: Case, order: Ranked, question: Question) -> str:
 def _against(case: Case, best: Option, other: Option, goal: str) -> str:
     """The other's value, the best one's lead over it, and whether that is more than noise."""
     mine, its = best.value(goal), other.value(goal)
-    if mine is None or not its:
+    if mine is None or its is None:
         return f"{QUANTITIES[goal].title} n/a"
     verdict = differs(case.field, best, other, goal)
     doubt = {SAME: f", {SAME}", UNKNOWN: ", noise not known"}.get(verdict, "")
-    return f"{amount(other, goal)} (the first has {mine / its:.2f}× that{doubt})"
+    if QUANTITIES[goal].unit == "%":
+        side = "lower" if mine < its else "higher"
+        return f"{amount(other, goal)} (the first is {abs(mine - its):.2f} points {side}{doubt})"
+    times = f"{mine / its:.2f}×" if its else "n/a ×"
+    return f"{amount(other, goal)} (the first has {times} that{doubt})"
 
 
 def _quality(option: Option) -> str:
@@ -176,7 +180,11 @@ def _quality(option: Option) -> str:
 
 
 def _others(
-    case: Case, load: Load, order: Ranked, failing: dict[str, list[Verdict]]
+    case: Case,
+    load: Load,
+    order: Ranked,
+    failing: dict[str, list[Verdict]],
+    goals: Sequence[str],
 ) -> list[dict[str, str]]:
     """Every variant that is not recommended: what kind of reason, and the reason."""
     front = next((one for one in fronts(case) if one["load"] == load.words), None)
@@ -190,11 +198,13 @@ def _others(
         for name, missed in failing.items()
         if missed
     ]
-    found += [_outranked(case, order, option, beaten) for option in order.order[1:]]
+    found += [_outranked(case, order, option, beaten, goals) for option in order.order[1:]]
     return found + _excluded(case, load, {entry["variant"] for entry in found})
 
 
-def _outranked(case: Case, order: Ranked, option: Option, beaten: dict[str, Any]) -> dict[str, str]:
+def _outranked(
+    case: Case, order: Ranked, option: Option, beaten: dict[str, Any], goals: Sequence[str]
+) -> dict[str, str]:
     best = order.order[0]
     if option in order.tied:
         return {"variant": option.variant, "kind": "tie", "why": "no difference from the first"}
@@ -204,7 +214,8 @@ def _outranked(case: Case, order: Ranked, option: Option, beaten: dict[str, Any]
             "kind": "dominated",
             "why": beaten[option.variant]["sentence"],
         }
-    goal = order.by or "output_tok_s"
+    better = (one for one in goals if differs(case.field, best, option, one) == BETTER)
+    goal = next(better, order.by or "output_tok_s")
     why = f"{QUANTITIES[goal].title} {_against(case, best, option, goal)}"
     return {"variant": option.variant, "kind": "behind", "why": why}
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
-from decided_run import write_decided
+from decided_run import document, write_decided
 from made_run import Load, write_cell
 
 from quantswarm.bench import cli
@@ -84,6 +85,23 @@ def test_a_difference_inside_the_noise_is_a_tie(tmp_path: Path) -> None:
     }
     assert "a tie" in found["reason"]
     assert "tie" in kinds(found).values()
+
+
+def test_each_is_behind_in_the_goal_that_the_first_leads_in(tmp_path: Path) -> None:
+    """Of two that are equally fast the loss decides; the third is slower, and loses less."""
+    run = write_decided(tmp_path / "a")
+    about: dict[str, Any] = {"rss_peak_bytes": 200_000_000, "weights_bytes": 20_000_000}
+    twin = Load(users=1, ttft_ms=20.0, itl_ms=5.0, tokens=24, jitter=0.2)
+    write_cell(run, "llamacpp", "q4_0", twin, **about)
+    told = document("q4_k_m") | {"quant": "q4_0", "variant": "llamacpp-q4_0"}
+    told |= {"delta_nll": 0.01, "delta_nll_ci": [0.008, 0.012], "perplexity_ratio": math.exp(0.01)}
+    (run / "quality" / "llamacpp-q4_0.json").write_text(json.dumps(told))
+    found = asked(run, "chat", 1)
+    assert found["recommended"]["variant"] == "llamacpp-q4_0"
+    why = {one["variant"]: one["why"] for one in found["others"]}
+    assert "perplexity increase +3.05% (the first is 2.04 points lower)" in why["llamacpp-q4_k_m"]
+    assert "output" in why["llamacpp-f16"]
+    assert "perplexity" not in why["llamacpp-f16"]
 
 
 def test_an_invalid_one_is_never_named_however_fast(tmp_path: Path) -> None:
