@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from decided_run import write_decided
 
 from quantswarm.bench import report
 from quantswarm.bench.decide.price import given_price, store_price
@@ -17,11 +18,6 @@ from quantswarm.bench.report.page import as_page
 
 @pytest.fixture(scope="module")
 def decided(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import sys
-
-    sys.path.insert(0, str(Path(__file__).parents[1] / "decide"))
-    from decided_run import write_decided
-
     run = write_decided(tmp_path_factory.mktemp("runs") / "decided")
     price = given_price(3.6, None)
     assert price is not None
