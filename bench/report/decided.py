@@ -15,7 +15,8 @@ Decision = Mapping[str, Any]
 Row = Mapping[str, Any]
 
 LEGEND = (
-    "= no difference was found (inside the noise); ? the noise is not known. Memory and weights: "
+    "= no difference was found (inside the noise, or under 0.5% of perplexity, the whole "
+    "interval); ? the noise is not known. Memory and weights: "
     "what the baseline takes, and the part of it that a variant saves."
 )
 _MARKS = {SAME: " =", UNKNOWN: " ?"}
