@@ -45,7 +45,7 @@ class World:
     judged: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
-    def serving(self, _job: object, cell: Cell) -> Iterator[Any]:
+    def serving(self, _job: object, cell: Cell, *, purpose: str = "") -> Iterator[Any]:
         variant = cell.variant
         self.started.append(variant.engine)
         if variant.engine in self.start:
@@ -58,7 +58,7 @@ class World:
 
         server.raise_if_dead = raise_if_dead
         try:
-            yield Subject(
+            subject = Subject(
                 engine=variant.engine,
                 quant="none",
                 model="none",
@@ -66,6 +66,7 @@ class World:
                 served_name="none",
                 server=server,  # type: ignore[arg-type]
             )
+            yield SimpleNamespace(subject=subject)
         finally:
             self.stopped.append(variant.engine)
 
