@@ -132,7 +132,7 @@ def drive_url(
     """Drive the server at `url` (any OpenAI-compatible one); the run directory."""
     scenario = load.read()
     need_of(scenario, None)  # refuses a data set that cannot be asked without a tokenizer
-    base = (url if "://" in url else f"http://{url}").rstrip("/")
+    base = base_url_of(url)
     resolved(endpoint_of(base))  # refuses what is no URL, or a host that nobody knows
     name = served_name or first_model(base, options.api_key_file)
     variant = Variant(engine=EXTERNAL, quant=NO_QUANT, model=name)
@@ -166,6 +166,11 @@ def _matrix(variant: Variant, load: Load) -> Matrix:
         arrivals=load.arrivals,
         processes=load.processes,
     )
+
+
+def base_url_of(url: str) -> str:
+    """As users type it, with its scheme and without a slash at its end."""
+    return (url if "://" in url else f"http://{url}").rstrip("/")
 
 
 def first_model(url: str, api_key_file: Path | None) -> str:

@@ -6,16 +6,13 @@ Measured on the served configuration, token by token beside the unquantized orig
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantswarm.bench import quantity
 from quantswarm.bench.output import print_json, print_table, say
+from quantswarm.bench.own_log import own_log
 from quantswarm.bench.serving import add_running, add_server, add_target, options_from
 
 if TYPE_CHECKING:
@@ -98,7 +95,7 @@ def _started(arguments: argparse.Namespace) -> Measured:
     options = dataclasses.replace(options, request_tokens=asked.window + 1)
     prepared = prepare(chosen.engine, chosen.recipe, chosen.artefact, options, found=chosen.found)
     with (
-        _log(chosen.engine.name) as log,
+        own_log("quality", chosen.engine.name) as log,
         running(
             chosen.engine,
             chosen.artefact,
@@ -118,7 +115,7 @@ def _at_url(arguments: argparse.Namespace) -> Measured:
     from quantswarm.bench.quality.run import Subject
     from quantswarm.bench.quality.ways import require_endpoint
     from quantswarm.bench.selection import NO_QUANT, check_pair
-    from quantswarm.bench.single import first_model
+    from quantswarm.bench.single import base_url_of, first_model
     from quantswarm.bench.verify.asking import Asked as Endpoint
     from quantswarm.models import store
     from quantswarm.models.source import resolve
@@ -128,7 +125,7 @@ def _at_url(arguments: argparse.Namespace) -> Measured:
     artefact = None
     if recipe is not None:
         artefact = store.artefact(resolve(arguments.model, quant=recipe.name), recipe)
-    base = (arguments.url if "://" in arguments.url else f"http://{arguments.url}").rstrip("/")
+    base = base_url_of(arguments.url)
     quant = recipe.name if recipe else NO_QUANT
     subject = Subject(
         engine=engine,
@@ -144,11 +141,3 @@ def _at_url(arguments: argparse.Namespace) -> Measured:
         ),
     )
     return _measured(arguments, subject)
-
-
-@contextlib.contextmanager
-def _log(engine: str) -> Iterator[Path]:
-    """A log of our own; it stays after a failure, whose message names it."""
-    folder = Path(tempfile.mkdtemp(prefix="quantswarm-quality-"))
-    yield folder / f"{engine}.log"
-    shutil.rmtree(folder, ignore_errors=True)

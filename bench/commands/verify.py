@@ -9,15 +9,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shlex
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantswarm.bench import quantity
 from quantswarm.bench.output import print_json, print_table, say
+from quantswarm.bench.own_log import own_log
 from quantswarm.bench.serving import add_running, add_server, add_target, options_from
 
 if TYPE_CHECKING:
@@ -110,7 +107,7 @@ def _started(arguments: argparse.Namespace) -> Result:
     engine, artefact = chosen.engine, chosen.artefact
     prepared = prepare(engine, chosen.recipe, artefact, options, found=chosen.found)
     with (
-        _log(engine.name) as log,
+        own_log("verify", engine.name) as log,
         running(
             engine,
             artefact,
@@ -146,7 +143,7 @@ def _started(arguments: argparse.Namespace) -> Result:
 def _at_url(arguments: argparse.Namespace) -> Result:
     """Ask a server that runs already; the engine's program need not be installed here."""
     from quantswarm.bench.selection import Selection, check_pair
-    from quantswarm.bench.single import first_model
+    from quantswarm.bench.single import base_url_of, first_model
     from quantswarm.bench.verify.asking import Asked
     from quantswarm.bench.verify.result import Server
     from quantswarm.bench.verify.run import dialect_of, subject_of, verify
@@ -163,7 +160,7 @@ def _at_url(arguments: argparse.Namespace) -> Result:
         flags = flags_for(engine, recipe)
     given = (*flags, *shlex.split(arguments.flags))
     chosen = Selection(engine=engine, recipe=recipe, artefact=artefact)
-    base = (arguments.url if "://" in arguments.url else f"http://{arguments.url}").rstrip("/")
+    base = base_url_of(arguments.url)
     asked = Asked(
         base_url=base,
         served_name=arguments.served_name or first_model(base, arguments.api_key_file),
@@ -189,11 +186,3 @@ def _at_url(arguments: argparse.Namespace) -> Result:
 def _precise(told: Precision, dtype: str | None) -> Precision:
     """What the user says about the type goes first."""
     return told if dtype is None else dataclasses.replace(told, dtype=dtype)
-
-
-@contextmanager
-def _log(engine: str) -> Iterator[Path]:
-    """A log of our own; it stays after a failure, whose message names it."""
-    folder = Path(tempfile.mkdtemp(prefix="quantswarm-verify-"))
-    yield folder / f"{engine}.log"
-    shutil.rmtree(folder, ignore_errors=True)

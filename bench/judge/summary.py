@@ -24,6 +24,7 @@ from quantswarm.bench.judge.engine_view import prefix_hits
 from quantswarm.bench.judge.gates import failed
 from quantswarm.bench.judge.manifest import Manifest, read_manifest, read_object
 from quantswarm.bench.judge.percentile import Distribution
+from quantswarm.bench.judge.quality_files import quality_name
 from quantswarm.bench.physics import reached as physics
 from quantswarm.bench.quality.kept import read_all
 from quantswarm.bench.saturation.outcome import judged_again
@@ -95,10 +96,9 @@ def summarise(run_dir: Path, *, include_invalid: bool = False) -> dict[str, Any]
 def _add_remarks(cells: Sequence[dict[str, Any]], quality: Mapping[str, Mapping[str, Any]]) -> None:
     """What a variant's quality warns of stands beside the variant's cells."""
     for cell in cells:
-        place = (variant_of(cell), cell["model"])
-        for found in quality.values():
-            if (found.get("variant"), found.get("model")) == place:
-                cell["warnings"] += [dict(one) for one in found.get("warnings") or ()]
+        name = quality_name(quality, cell)
+        found = quality[name] if name is not None else {}
+        cell["warnings"] += [dict(one) for one in found.get("warnings") or ()]
 
 
 def judged_cells(

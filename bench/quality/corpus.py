@@ -15,7 +15,7 @@ from typing import Any
 
 from quantswarm.bench.load.prompts import documentation
 from quantswarm.bench.quality.asked import Asked
-from quantswarm.models import tokenizer_file
+from quantswarm.models import text_file, tokenizer_file
 from quantswarm.models.errors import BadFile
 
 HELD_OUT = "held-out text of tiny"
@@ -93,12 +93,7 @@ def text_for(model: str, given: Path | None) -> Text:
     """The file that is given, else the text held out from `tiny`, else Python's documentation."""
     name = text_name(model, given)
     if given is not None:
-        try:
-            return Text(name=name, content=given.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadFile(
-                f"text {given}", f"cannot be read ({error})", next_step="give a text file in UTF-8"
-            ) from error
+        return Text(name=name, content=text_file.read(given))
     if model == "tiny":
         from quantswarm.models.source import tiny_folder
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantswarm.bench.load.prompts import corpus
+from quantswarm.models import text_file
 from quantswarm.models.errors import BadFile, UserMistake
 from quantswarm.models.tokenizer_file import loaded
 
@@ -59,14 +60,5 @@ def drawn(plan: Plan, tokenizer: Path | None, vocabulary: int) -> list[tuple[int
 
 
 def _ids(plan: Plan, tokenizer: Path) -> list[int]:
-    text = corpus() if plan.text is None else _read(plan.text)
+    text = corpus() if plan.text is None else text_file.read(plan.text, called="--text")
     return list(loaded(tokenizer).encode(text, add_special_tokens=False).ids)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadFile(f"--text {path}", f"cannot be read ({error})", next_step="a text file") from (
-            error
-        )

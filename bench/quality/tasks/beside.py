@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantswarm.bench.quality.tasks.document import Document, Rights, against, store, stored
+from quantswarm.bench.quality.tasks.document import Document, Rights, against, bare, store, stored
 from quantswarm.bench.quality.tasks.generate import GENERATED
 from quantswarm.bench.quality.tasks.run import EVERY, More, run_tasks
 from quantswarm.bench.quality.ways import IN_PROCESS, way_of
@@ -16,6 +16,7 @@ from quantswarm.models.errors import UserMistake
 if TYPE_CHECKING:
     from quantswarm.bench.quality.run import Subject
 
+HEADER = ("task", "items", "accuracy", "beside the reference")
 ORIGINAL = "original"
 Say = Callable[[str], None]
 
@@ -49,7 +50,7 @@ def tasks_beside(arguments: argparse.Namespace, subject: Subject, say: Say) -> l
         found = against(found, reference, str(arguments.versus))
     if arguments.answers is not None:
         return store(arguments.answers, found)
-    return [{key: value for key, value in one.items() if key != "records"} for one in found]
+    return [bare(one) for one in found]
 
 
 def _reference(arguments: argparse.Namespace) -> Rights | None:
@@ -110,6 +111,3 @@ def rows(found: list[Document]) -> list[tuple[str, str, str, str]]:
 def _accuracy(one: Document) -> str:
     low, high = one["accuracy_interval"] or (0.0, 1.0)
     return f"{one['accuracy']:.1%} ({low:.1%} to {high:.1%})"
-
-
-HEADER = ("task", "items", "accuracy", "beside the reference")

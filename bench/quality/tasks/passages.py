@@ -12,7 +12,7 @@ from pathlib import Path
 
 from quantswarm.bench.load.prompts import corpus
 from quantswarm.bench.quality.tasks.item import Ids, Piece
-from quantswarm.models.errors import BadFile
+from quantswarm.models import text_file
 from quantswarm.models.tokenizer_file import loaded
 
 Encode = Callable[[str], tuple[Ids, tuple[int, ...]]]
@@ -53,16 +53,7 @@ class Passages:
 def passages(tokenizer: Path, text: Path | None = None) -> Passages:
     """Of a file, or of the held-out text that comes with the package. `BadFile` where either file
     cannot be read."""
-    return Passages(corpus() if text is None else _read(text), _encoder(tokenizer))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadFile(f"text {path}", f"cannot be read ({error})", next_step="a text file") from (
-            error
-        )
+    return Passages(corpus() if text is None else text_file.read(text), _encoder(tokenizer))
 
 
 def _encoder(path: Path) -> Encode:
