@@ -1,4 +1,4 @@
-"""Which product vLLM's CPU plugin serves 4-bit and INT8 weights with: engine options, defaults."""
+"""Which products vLLM's CPU plugin serves quantized models with: engine options, defaults."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from quantswarm.models.store import home
 
 FOUR_BIT = "four_bit"
 INT8 = "int8"
+OUTPUT = "output_layer"
 OPTIONS = {
     FOUR_BIT: f"{'|'.join(settings.FOUR_BIT_CHOICES)}: product of 4-bit weights on the CPU",
     INT8: f"{'|'.join(settings.INT8_CHOICES)}: product of INT8 weights on the CPU",
+    OUTPUT: f"{'|'.join(settings.OUTPUT_CHOICES)}: product of the output layer beside quantized"
+    " weights in float32 on the CPU",
 }
 _VARIABLES = {
     FOUR_BIT: (settings.FOUR_BIT, settings.FOUR_BIT_CHOICES),
     INT8: (settings.INT8, settings.INT8_CHOICES),
+    OUTPUT: (settings.OUTPUT, settings.OUTPUT_CHOICES),
 }
 
 

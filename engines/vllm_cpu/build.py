@@ -28,10 +28,13 @@ LIBRARY = "libquantswarm_cpu.so"
 
 _AVX2 = ("-mavx2", "-mfma", "-mf16c")
 _AVX512 = (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni")
-_AMX = (*_AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16")  # no AMX without AVX512-BF16
+_AMX = (*_AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16", "-mamx-int8")
+"""There is no AMX without AVX512-BF16. No file uses -mamx-int8; PyTorch's own kernels want it."""
+
 FILE_FLAGS: Mapping[str, Sequence[str]] = {
     "prepare.cpp": _AVX2,
     "avx2.cpp": _AVX2,
+    "narrow_avx2.cpp": _AVX2,
     "vnni.cpp": _AVX512,
     "amx.cpp": _AMX,
     "amx_many.cpp": _AMX,
@@ -91,6 +94,17 @@ def find(home: Path) -> Path | None:
         if damage(seal) is None:
             return seal_file.parent / LIBRARY
     return None
+
+
+def flags() -> frozenset[str]:
+    """The instruction sets that a compiler of the library has been shown to know."""
+    return frozenset(flag for used in FILE_FLAGS.values() for flag in used)
+
+
+def compiler_of(library: Path) -> str:
+    """The first line that the compiler of a found library says of its version."""
+    seal = read_seal(library.parent)
+    return "" if seal is None else str(seal.facts.get("compiler", ""))
 
 
 def sources_sha256() -> str:

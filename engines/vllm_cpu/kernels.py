@@ -34,7 +34,11 @@ KERNELS = {
     "w4a16.amx": 4,
     "int8.avx2": 5,
     "int8.vnni": 6,
+    "w16a32.avx2": 7,
 }
+NARROW = "w16a32.avx2"
+"""Float32 activations and weights kept in the 16 bits that the checkpoint stores them in."""
+
 # Up to so many rows a mode's own kernel is faster than AMX (docs/kernels.md has the figures).
 _BEFORE_AMX = {"w4a16": 4, "w4a8": 8}
 _CAPS = {"avx2": ("avx2",), "avx512": ("avx2", "vnni"), "amx": ("avx2", "vnni", "amx")}
@@ -74,6 +78,7 @@ def _load(library: str) -> frozenset[str]:
     torch.ops.load_library(library)  # type: ignore[no-untyped-call]
     torch.library.register_fake("quantswarm_cpu::linear4", _fake4)
     torch.library.register_fake("quantswarm_cpu::linear8", _fake8)
+    torch.library.register_fake("quantswarm_cpu::linear16", _fake16)
     ask = ctypes.CDLL(library).quantswarm_cpu_usable
     ask.restype = ctypes.c_int64
     bits = ask()
@@ -145,6 +150,14 @@ def linear8(
     return y if x.dim() == 2 else y.view(*x.shape[:-1], weights.outputs)
 
 
+def linear16(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Float32 `x` times `weight` [outputs, inputs] in bfloat16 or float16, in float32."""
+    import torch
+
+    y: torch.Tensor = torch.ops.quantswarm_cpu.linear16.default(_rows(x), weight, bias)
+    return y if x.dim() == 2 else y.view(*x.shape[:-1], weight.shape[0])
+
+
 def _rows(x: torch.Tensor) -> torch.Tensor:
     rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
     return rows if rows.stride(-1) == 1 else rows.contiguous()
@@ -158,6 +171,11 @@ def _fake4(x: Any, q: Any, *rest: Any) -> Any:
 
 def _fake8(x: Any, *rest: Any) -> Any:
     return x.new_empty((x.shape[0], rest[4]))
+
+
+def _fake16(x: Any, weight: Any, bias: Any) -> Any:
+    assert bias is None or bias.shape[0] == weight.shape[0]
+    return x.new_empty((x.shape[0], weight.shape[0]))
 
 
 def fp8_kv_write(

@@ -78,7 +78,10 @@ def _every(
     for name in sorted(runs_here):
         if name.rpartition(".")[2] not in kernels.cap():
             continue
-        if name.startswith("int8"):
+        if name == kernels.NARROW:
+            if dtype == torch.float32:
+                yield name, lambda: _narrow(torch.randn(q.shape).to(torch.bfloat16))
+        elif name.startswith("int8"):
             yield name, partial(_eight_bits, q, name)
         elif dtype == torch.bfloat16 or not name.endswith("amx"):
             yield name, partial(_four_bits, q, scale, group, name)
@@ -113,6 +116,10 @@ def _eight_bits(q: torch.Tensor, name: str) -> Product:
 
     packed = layout.pack8(q.to(torch.int8) * 16 - 128, torch.ones(q.shape[0]) / 1000)
     return lambda x: kernels.linear8(x, packed, None, name)
+
+
+def _narrow(weight: torch.Tensor) -> Product:
+    return lambda x: kernels.linear16(x, weight, None)
 
 
 def _torch(q: torch.Tensor, scale: torch.Tensor, group: int) -> Product:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quantswarm.engines.vllm_cpu import build, settings
+from quantswarm.engines.vllm_cpu import build, compiler_flags, settings
 from quantswarm.models.store import home
 
 
@@ -19,6 +19,9 @@ def register() -> None:
     if not current_platform.is_cpu():
         return
     _ask_for_amx()
+    found = build.find(home())
+    if found is not None:
+        compiler_flags.install(build.compiler_of(found))
     from vllm.model_executor.kernels import linear
     from vllm.platforms import PlatformEnum
 
@@ -32,10 +35,14 @@ def register() -> None:
 
         int8 = linear._POSSIBLE_INT8_KERNELS[PlatformEnum.CPU]  # noqa: SLF001
         _put_first(int8, QuantswarmInt8LinearKernel)
+    if settings.output_layer() == "w16":
+        from quantswarm.engines.vllm_cpu import output_layer
+
+        output_layer.install(settings.library())
     if settings.fp8_kv() == "rounded":
         from quantswarm.engines.vllm_cpu import fp8_kv
 
-        fp8_kv.install(build.find(home()))
+        fp8_kv.install(found)
 
 
 def _ask_for_amx() -> None:

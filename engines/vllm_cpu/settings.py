@@ -5,11 +5,13 @@
 | `QUANTSWARM_VLLM_4BIT` | `auto` `w4a16` `w4a8` `torch` `upstream` | `auto` |
 | `QUANTSWARM_VLLM_INT8` | `auto` `exact` `upstream` | `auto` |
 | `QUANTSWARM_VLLM_FP8_KV` | `auto` `rounded` `upstream` | `auto` |
+| `QUANTSWARM_VLLM_OUTPUT` | `auto` `w16` `upstream` | `auto` |
 | `QUANTSWARM_CPU_ISA` | `avx2` `avx512` `amx`: no more than | what there is |
 
 `auto` for 4 bits is `w4a16`, or PyTorch's operator (`torch`) where no library was compiled; for
 INT8 it is upstream's kernel where the processor has VNNI, and ours (`exact`) where it has none; an
-FP8 key-value cache is rounded.
+FP8 key-value cache is rounded; the output layer of a quantized model that computes in float32 is
+kept in 16 bits (`w16`) where that is exact and a library was compiled.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ FOUR_BIT_CHOICES = ("auto", "w4a16", "w4a8", "torch", "upstream")
 FP8_KV = "QUANTSWARM_VLLM_FP8_KV"
 INT8_CHOICES = ("auto", "exact", "upstream")
 FP8_KV_CHOICES = ("auto", "rounded", "upstream")
+OUTPUT = "QUANTSWARM_VLLM_OUTPUT"
+OUTPUT_CHOICES = ("auto", "w16", "upstream")
 
 
 def four_bit() -> str:
@@ -52,6 +56,14 @@ def fp8_kv() -> str:
     """Who writes an FP8 key-value cache: rounded or upstream."""
     asked = named(FP8_KV, FP8_KV_CHOICES)
     return "rounded" if asked == "auto" else asked
+
+
+def output_layer() -> str:
+    """What serves the output layer beside float32 activations: w16 or upstream."""
+    asked = named(OUTPUT, OUTPUT_CHOICES)
+    if asked != "auto":
+        return asked
+    return "upstream" if build.find(home()) is None else "w16"
 
 
 def library() -> Path:

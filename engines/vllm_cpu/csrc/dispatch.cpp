@@ -149,6 +149,7 @@ int64_t usable() {
   __builtin_cpu_init();
   if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))) return 0;
   int64_t bits = 1 << kW4A8Avx2 | 1 << kW4A16Avx2 | 1 << kInt8Avx2;
+  if (__builtin_cpu_supports("f16c")) bits |= 1 << kW16A32Avx2;
   if (!(__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512vnni")))
     return bits;
@@ -183,6 +184,13 @@ void product8(Kernel kernel, const Weights8& w, const Activations& x, const Out&
   const bool alone = static_cast<int64_t>(w.blocks) * w.inputs * 16 < kAlone && x.rows < 4;
   share(alone ? 1 : omp_get_max_threads(), w.blocks,
         [&](int begin, int end) { product(w, p.rows, out, begin, end); });
+}
+
+void product16(const Weights16& w, const Activations& x, const Out& out) {
+  const Rows rows{x.x, x.stride, x.rows, nullptr, nullptr};
+  const bool alone = static_cast<int64_t>(w.outputs) * w.inputs * 2 < kAlone && x.rows < 4;
+  share(alone ? 1 : omp_get_max_threads(), w.outputs,
+        [&](int begin, int end) { w16a32_avx2(w, rows, out, begin, end); });
 }
 
 }  // namespace quantswarm

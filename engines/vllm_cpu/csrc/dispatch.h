@@ -12,7 +12,8 @@ enum Kernel : int {
   kW4A16Amx = 4,
   kInt8Avx2 = 5,
   kInt8Vnni = 6,
-  kKernels = 7,
+  kW16A32Avx2 = 7,
+  kKernels = 8,
 };
 
 int64_t usable();  // bit i: kernel i runs here
@@ -26,5 +27,6 @@ struct Activations {
 
 void product4(Kernel kernel, const Weights4& w, const Activations& x, const Out& out);
 void product8(Kernel kernel, const Weights8& w, const Activations& x, const Out& out);
+void product16(const Weights16& w, const Activations& x, const Out& out);
 
 }  // namespace quantswarm

@@ -35,6 +35,13 @@ struct Weights8 {
   int blocks, inputs;
 };
 
+struct Weights16 {
+  const uint16_t* w;  // [outputs][inputs]
+  Scalar kind;        // bf16 or f16
+  int64_t stride;     // in elements
+  int outputs, inputs;  // inputs: a multiple of 8
+};
+
 struct Rows {
   const void* x;
   int64_t stride;  // in elements
@@ -63,6 +70,9 @@ void w4a16_amx_few(const Weights4&, const Rows&, const Out&, int begin, int end)
 void w4a16_amx_many(const Weights4&, const Rows&, const Out&, int begin, int end);  // x: bfloat16 tiles
 void int8_avx2(const Weights8&, const Rows&, const Out&, int begin, int end);   // x: int16
 void int8_vnni(const Weights8&, const Rows&, const Out&, int begin, int end);   // x: uint8
+
+// Outputs [begin, end) of all rows; x and y: float32.
+void w16a32_avx2(const Weights16&, const Rows&, const Out&, int begin, int end);
 
 constexpr int kFewAmx = 32;  // rows that `w4a16_amx_few` takes; `w4a16_amx_many` the rest
 

@@ -82,6 +82,24 @@ Tensor linear8(const Tensor& x, const Tensor& q, const Tensor& scale, const Tens
   return y;
 }
 
+Tensor linear16(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias) {
+  STD_TORCH_CHECK(x.dim() == 2 && w.dim() == 2 && x.size(1) == w.size(1) && x.size(1) % 8 == 0,
+                  "quantswarm_cpu: weights are for other inputs");
+  STD_TORCH_CHECK(x.size(1) == 0 || (x.stride(1) == 1 && w.stride(1) == 1),
+                  "quantswarm_cpu: rows must be contiguous");
+  STD_TORCH_CHECK(kind_of(x) == Scalar::f32 && kind_of(w) != Scalar::f32,
+                  "quantswarm_cpu: float32 activations and weights of 16 bits are wanted");
+  STD_TORCH_CHECK(!bias || (kind_of(*bias) == Scalar::f32 && bias->numel() == w.size(0)),
+                  "quantswarm_cpu: the bias must be float32, one an output");
+  checked(quantswarm::kW16A32Avx2);
+  const Tensor y = torch::stable::new_empty(x, {x.size(0), w.size(0)});
+  const quantswarm::Weights16 weights{static_cast<const uint16_t*>(w.data_ptr()), kind_of(w),
+                                      w.stride(0), static_cast<int>(w.size(0)),
+                                      static_cast<int>(w.size(1))};
+  if (x.size(0) > 0) quantswarm::product16(weights, rows_of(x), out_of(y, bias));
+  return y;
+}
+
 }  // namespace
 
 // Bit i: kernel i runs on this processor. Plain C, so that it can be asked without PyTorch.
@@ -96,9 +114,11 @@ STABLE_TORCH_LIBRARY(quantswarm_cpu, m) {
   m.def(
       "linear8(Tensor x, Tensor q, Tensor scale, Tensor sum, Tensor? bias, int outputs, int kernel)"
       " -> Tensor");
+  m.def("linear16(Tensor x, Tensor w, Tensor? bias) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(quantswarm_cpu, CPU, m) {
   m.impl("linear4", TORCH_BOX(&linear4));
   m.impl("linear8", TORCH_BOX(&linear8));
+  m.impl("linear16", TORCH_BOX(&linear16));
 }

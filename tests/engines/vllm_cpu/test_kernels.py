@@ -164,6 +164,45 @@ def test_the_operators_are_described_as_they_behave(runs_here):
     torch.library.opcheck(torch.ops.quantswarm_cpu.linear4.default, arguments)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(0, 40),
+    outputs=st.integers(1, 60),
+    inputs=st.integers(1, 40).map(lambda n: n * 8),
+    kind=st.sampled_from((torch.bfloat16, torch.float16)),
+    bias=st.booleans(),
+)
+def test_weights_kept_in_16_bits_multiply_as_float32(runs_here, rows, outputs, inputs, kind, bias):
+    need(kernels.NARROW, runs_here)
+    seeded = torch.Generator().manual_seed(rows * outputs)
+    weight = torch.randn(outputs, inputs, generator=seeded).to(kind)
+    x = torch.randn(rows, inputs, generator=seeded)
+    added = torch.randn(outputs, generator=seeded) if bias else None
+    y = kernels.linear16(x, weight, added)
+    assert (y.dtype, y.shape) == (torch.float32, (rows, outputs))
+    wanted = x.double() @ weight.double().t() + (0 if added is None else added.double())
+    # Twice the bound of summing in any order: inputs * 2^-24 of the sum of magnitudes.
+    magnitudes = x.double().abs() @ weight.double().abs().t() + 4
+    assert bool(((y.double() - wanted).abs() <= inputs * 2.0**-23 * magnitudes).all())
+
+
+def test_the_product_of_16_bits_is_described_as_it_behaves_and_refuses_the_rest(runs_here):
+    need(kernels.NARROW, runs_here)
+    x, weight = torch.randn(3, 64), torch.randn(40, 64).bfloat16()
+    torch.library.opcheck(torch.ops.quantswarm_cpu.linear16.default, (x, weight, torch.randn(40)))
+    assert torch.equal(
+        kernels.linear16(x.expand(2, 3, 64), weight, None)[1], kernels.linear16(x, weight, None)
+    )
+    for rows, columns in (
+        (x, weight[:, :-8]),
+        (x[:, :-1], weight[:, :-1]),
+        (x.bfloat16(), weight),
+        (x, weight.float()),
+    ):
+        with pytest.raises(RuntimeError, match="quantswarm_cpu"):
+            kernels.linear16(rows, columns, None)
+
+
 OPENMP = """
 import pathlib, sys, torch
 torch.ops.load_library(sys.argv[1])
