@@ -1,8 +1,8 @@
 """Instruction sets that set-up's compiler was shown to build for, so that no start asks it again.
 
-Before torch.compile writes its first C++ kernel, PyTorch compiles and loads a small library for each
-instruction set of the processor: 10 to 15 s of every start of vLLM. Our own library was compiled
-with the same flags, by the same compiler, and is loaded in the same process.
+Before torch.compile writes its first C++ kernel, PyTorch compiles and loads a small library for
+each instruction set of the processor: 10 to 15 s of every start of vLLM. Our own library was
+compiled with the same flags, by the same compiler, and is loaded in the same process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def install(compiler: str) -> None:
     def check_build(self: Any, code: str) -> bool:
         return wanted(self.build_arch_flags()) <= proven or original(self, code)
 
-    cpu_vec_isa.VecISA.check_build = check_build
+    cpu_vec_isa.VecISA.check_build = check_build  # type: ignore[method-assign]  # there is no hook
 
 
 def wanted(flags: str) -> set[str]:
