@@ -16,7 +16,9 @@ from quantswarm.models.artefact import Artefact
 from quantswarm.models.shapes import Shape
 
 LAYERS, EMBEDDINGS, HEAD, NORMS, OTHER = "layers", "embeddings", "head", "norms", "other"
-COMPONENTS = (LAYERS, EMBEDDINGS, HEAD, NORMS, OTHER)
+POSITIONS = "positions"
+"""A table of learned positions, as GPT-2 has one: looked rows up in, never a head."""
+COMPONENTS = (LAYERS, EMBEDDINGS, POSITIONS, HEAD, NORMS, OTHER)
 PLAIN_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Types that are no quantization, and the bytes of a number."""
 
@@ -30,12 +32,31 @@ _BESIDE = {
     "g_idx": "order",
     "weight_g_idx": "order",
     "weight_shape": "order",
+    "absmax": "scales",
+    "nested_absmax": "scales",
+    "SCB": "scales",
+    "quant_map": "table",
+    "nested_quant_map": "table",
+    "weight_format": "order",
 }
 _ORDER = "order"
 """What only says how weights lie: read when they are loaded, not for a token."""
+BESIDE_KINDS = frozenset({*_BESIDE.values()})
+"""What lies beside quantized weights and stands for none itself."""
+_NF4_STATE = ".quant_state.bitsandbytes__"
 _PACKED = {"qweight": 8, "weight_packed": 8}
 """Suffix of words of 32 bits → weights in each."""
 _EXPERTS = re.compile(r"\.experts\.|_exps\.")
+_BEGINNINGS: Mapping[str, tuple[str, ...]] = {
+    EMBEDDINGS: ("token_embd.", "model.embed_tokens.", "transformer.wte.", "wte."),
+    POSITIONS: ("position_embd.", "transformer.wpe.", "wpe."),
+    HEAD: ("output.", "lm_head."),
+}
+_INSIDE = re.compile(r"(model\.layers|blk|(transformer\.)?h)\.\d+\.")
+_NORM = re.compile(r"norm|(^|\.)ln_(\d|f)$")
+_LAST_NORMS = ("model.norm.", "output_norm.", "transformer.ln_f.", "ln_f.")
+_MASK = re.compile(r"\.attn\.(masked_)?bias$")
+"""GPT-2's causal mask, which older checkpoints store in every layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +74,11 @@ class Part:
     parameters: int
     plain: bool
     read: bool
+
+    @property
+    def logical(self) -> int:
+        """Numbers of the model that it stands for, vectors among them; none for scales."""
+        return 0 if self.kind in BESIDE_KINDS else max(self.parameters, self.elements)
 
     def held_bytes(self, dtype: str | None) -> int:
         """In memory, where plain numbers are held as `dtype` (None: as they are stored)."""
@@ -104,6 +130,10 @@ def of_artefact(artefact: Artefact) -> Weights:
     """From the headers of a built artefact; raises `BadFile` where there is none."""
     if artefact.format == "gguf":
         return of_gguf(gguf_file.read(artefact.path))
+    if artefact.format == "onnx":
+        from quantswarm.models.onnx_parts import of_graph
+
+        return of_graph(artefact.path, f"weights of {artefact.model}")
     return of_folder(hf_folder.inspect(artefact.path, f"weights of {artefact.model}"))
 
 
@@ -131,10 +161,11 @@ def of_gguf(header: gguf_file.GgufHeader) -> Weights:
         what: sum(t.shape[1] for t in header.tensors if t.name.endswith(f".attn_{what}.weight"))
         for what in "qkv"
     }
+    kv, width = _fused(header) if not rows["q"] else (rows["k"] + rows["v"] or None, rows["q"])
     return Weights(
         parts=parts,
-        kv_elements=rows["k"] + rows["v"] or None,
-        attention_width=rows["q"] or None,
+        kv_elements=kv,
+        attention_width=width,
         stored_as=None,
         unknown=_unknown(parts, (tensor.name for tensor in header.tensors)),
     )
@@ -170,13 +201,14 @@ def merged(parts: Iterable[Part]) -> tuple[Part, ...]:
 
 def component_of(name: str, dimensions: int) -> str:
     """Where a tensor belongs, by Hugging Face's or llama.cpp's name of it."""
-    if name.startswith(("token_embd.", "model.embed_tokens.")):
-        return EMBEDDINGS
-    if name.startswith(("output.", "lm_head.")):
-        return HEAD
-    inside = re.match(r"(model\.layers|blk)\.\d+\.", name) is not None
-    if "norm" in name.rpartition(".")[0] and dimensions == 1:
-        return NORMS if inside or name.startswith(("model.norm.", "output_norm.")) else OTHER
+    for component, beginnings in _BEGINNINGS.items():
+        if name.startswith(beginnings):
+            return component
+    inside = _INSIDE.match(name) is not None
+    if _NORM.search(name.rpartition(".")[0]) and dimensions == 1:
+        return NORMS if inside or name.startswith(_LAST_NORMS) else OTHER
+    if _MASK.search(name) and dimensions != 1:
+        return OTHER
     return LAYERS if inside else OTHER
 
 
@@ -199,8 +231,12 @@ def _kind(entry: safetensors_file.Entry, suffix: str) -> tuple[str, int]:
     """The type by name, and how many weights of the model the tensor stands for."""
     if suffix in _PACKED:
         return "int4", entry.elements * _PACKED[suffix]
+    if _NF4_STATE in entry.name:
+        return "table", 0
     if suffix in _BESIDE:
         return _BESIDE[suffix], 0
+    if suffix == "weight" and entry.dtype == "U8":
+        return "nf4", 2 * entry.elements
     kind = _PLAIN.get(entry.dtype) or _EIGHT.get(entry.dtype) or entry.dtype.lower()
     return kind, entry.elements
 
@@ -230,16 +266,33 @@ def _unknown(parts: Iterable[Part], names: Iterable[str]) -> str:
     if any(_EXPERTS.search(name) for name in names):
         return "a mixture of experts: which of them a step reads depends on the tokens"
     if not any(part.component == LAYERS for part in parts):
-        return "its tensors are not named as those of a Llama, Mistral or Qwen2 are"
+        return "its tensors are not named as those of a Llama, Mistral, Qwen2 or GPT-2 are"
     return ""
 
 
 def _attention(config: Mapping[str, Any]) -> tuple[int | None, int | None]:
     """As `dimensions_of`, from config.json; None where it does not say."""
     try:
-        layers, heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
-        size = int(config.get("head_dim") or config["hidden_size"] // heads)
+        layers = int(config.get("num_hidden_layers") or config["n_layer"])
+        heads = int(config.get("num_attention_heads") or config["n_head"])
+        hidden = config.get("hidden_size") or config["n_embd"]
+        size = int(config.get("head_dim") or hidden // heads)
         shared = int(config.get("num_key_value_heads") or heads)
     except (KeyError, TypeError, ValueError):
         return None, None
     return 2 * layers * shared * size, layers * heads * size
+
+
+def _fused(header: gguf_file.GgufHeader) -> tuple[int | None, int | None]:
+    """The same from a GGUF file's values, where query, key and value are one matrix."""
+    told = {
+        ours: header.values.get(f"{header.architecture}.{theirs}")
+        for ours, theirs in {
+            "num_hidden_layers": "block_count",
+            "num_attention_heads": "attention.head_count",
+            "num_key_value_heads": "attention.head_count_kv",
+            "hidden_size": "embedding_length",
+            "head_dim": "attention.key_length",
+        }.items()
+    }
+    return _attention({key: value for key, value in told.items() if value})
