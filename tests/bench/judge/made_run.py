@@ -212,7 +212,7 @@ def footprint(quant: str, **changed: Any) -> dict[str, Any]:
     kept = 16.0 if quant == "int8" else KINDS[quant]
     numbers = {"linear": (6_291_456, KINDS[quant]), "embeddings": (524_288, kept)}
     numbers |= {"lm_head": (524_288, kept), "norms": (4_352, 32.0)}
-    parts = [
+    parts: list[dict[str, Any]] = [
         {
             "part": part,
             "bytes": round(count * bits / 8),

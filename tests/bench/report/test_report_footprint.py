@@ -114,6 +114,16 @@ def test_flat_columns_are_appended(small: dict[str, Any]) -> None:
     assert list(rows["int8"])[-1] == "server_phase_source"
 
 
+def test_an_older_run_judged_again_has_phases_and_no_footprint(small: dict[str, Any]) -> None:
+    cells = [cell | {"footprint": None} for cell in small["cells"]]
+    (table,) = phases.tables(small | {"cells": cells})
+    assert {row[0]: row[-2:] for row in table.rows} == {
+        "vllm-bf16": ["n/a", "n/a"],
+        "vllm-int8": ["n/a", "n/a"],
+    }
+    assert footprint.tables(small | {"cells": cells}) == []
+
+
 def test_an_older_summary_has_neither_section(small: dict[str, Any]) -> None:
     cells = [
         {key: value for key, value in cell.items() if key not in ("footprint", "phases")}
