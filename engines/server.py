@@ -12,7 +12,7 @@ from typing import TextIO
 
 from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
 from quantswarm.engines.diagnosis import death
-from quantswarm.engines.held_memory import held_memory
+from quantswarm.engines.held_memory import HeldMemory, held_memory
 from quantswarm.engines.placement import parse_cores
 from quantswarm.engines.prepare import Prepared, documents
 from quantswarm.engines.process import ServerProcess
@@ -35,6 +35,7 @@ class Server:
         *,
         first_ready_s: float,
         load_s: float,
+        after_load: HeldMemory,
     ) -> None:
         self._process = process
         self.command = command
@@ -43,7 +44,7 @@ class Server:
         self.base_url = f"{self.root_url}/v1"
         self.first_ready_s = first_ready_s
         self.load_s = load_s
-        self.after_load = held_memory(process.tree())
+        self.after_load = after_load
         self.pid = process.pid
         self.log = process.log
 
@@ -118,12 +119,14 @@ def running(
     )
     try:
         healthy = wait_ready(process, target, timeout_s or engine.start_timeout_s, on_wait)
+        answered = time.monotonic()
         server = Server(
             process,
             command,
             target,
             first_ready_s=healthy - started,
-            load_s=time.monotonic() - started,
+            load_s=answered - started,
+            after_load=held_memory(process.tree()),
         )
         process.note_libraries()
         if engine.main_thread_computes and spec.threads == 1 and spec.cores:

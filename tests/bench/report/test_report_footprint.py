@@ -17,6 +17,7 @@ from quantswarm.bench.report.flat import as_csv
 from quantswarm.bench.report.footprint_plots import footprint_plots
 from quantswarm.bench.report.markdown import as_markdown
 from quantswarm.bench.report.page import as_page
+from quantswarm.bench.report.terminal import table
 
 FAST, SLOW = Load(users=1, itl_ms=5.0, window_s=10), Load(users=1, itl_ms=10.0, window_s=10)
 
@@ -37,6 +38,7 @@ def test_what_stays_unquantized_is_told_with_its_bytes(small: dict[str, Any]) ->
     assert "bfloat16 that int8 leaves as they are" in told
     assert "Its linear layers take 50.6% of what" in told
     assert "all weights together 57.8%." in told
+    assert told in " ".join(table(small).split())
 
 
 def changed_parts(summary: dict[str, Any], quant: str, **changes: Any) -> dict[str, Any]:
@@ -67,8 +69,8 @@ def test_tied_embeddings_are_shown_in_both_roles_and_counted_once(small: dict[st
     ]
     tied = cells[1] | {"footprint": found | {"weight_parts": parts}}
     summary = small | {"cells": [tied]}
-    table = footprint.tables(summary)[1]
-    row = dict(zip(table.head, table.rows[0], strict=True))
+    parts_table = footprint.tables(summary)[1]
+    row = dict(zip(parts_table.head, parts_table.rows[0], strict=True))
     assert row["LM head"] == "the embeddings (tied)"
     assert row["embeddings"] == "1.05 MB bfloat16 (16.0)"
     (told,) = footprint.sentences(summary)
@@ -76,10 +78,10 @@ def test_tied_embeddings_are_shown_in_both_roles_and_counted_once(small: dict[st
 
 
 def test_prefill_and_decode_stand_beside_the_baseline(small: dict[str, Any]) -> None:
-    (table,) = phases.tables(small)
-    assert table.title == "At 1 user, against vllm-bf16"
-    rows = {row[0]: row for row in table.rows}
-    decode, saved = table.head.index("decode (tok/s)"), table.head.index("saved")
+    (found,) = phases.tables(small)
+    assert found.title == "At 1 user, against vllm-bf16"
+    rows = {row[0]: row for row in found.rows}
+    decode, saved = found.head.index("decode (tok/s)"), found.head.index("saved")
     assert rows["vllm-int8"][decode : decode + 2] == ["200", "2.00×"]
     assert rows["vllm-int8"][saved] == "50%"
     assert rows["vllm-bf16"][saved] == "0%"
@@ -116,8 +118,8 @@ def test_flat_columns_are_appended(small: dict[str, Any]) -> None:
 
 def test_an_older_run_judged_again_has_phases_and_no_footprint(small: dict[str, Any]) -> None:
     cells = [cell | {"footprint": None} for cell in small["cells"]]
-    (table,) = phases.tables(small | {"cells": cells})
-    assert {row[0]: row[-2:] for row in table.rows} == {
+    (found,) = phases.tables(small | {"cells": cells})
+    assert {row[0]: row[-2:] for row in found.rows} == {
         "vllm-bf16": ["n/a", "n/a"],
         "vllm-int8": ["n/a", "n/a"],
     }
