@@ -21,7 +21,6 @@ from quantswarm.models.weight_parts import (
     LAYERS,
     NORMS,
     OTHER,
-    POSITIONS,
     Part,
     Weights,
     merged,
@@ -41,7 +40,7 @@ _PACKED_BITS = {"MatMulNBits": 1, "GatherBlockQuantized": 0}
 """Operations on blocks of packed weights → place of those among their inputs."""
 _PLACES = (
     (HEAD, re.compile(r"lm_head")),
-    (POSITIONS, re.compile(r"wpe|embed_positions|position_embed")),
+    (OTHER, re.compile(r"wpe|embed_positions|position_embed")),
     (EMBEDDINGS, re.compile(r"embed_tokens|wte|word_embed")),
     (NORMS, re.compile(r"norm|ln_(\d|f)\b")),
     (LAYERS, re.compile(r"(layers|h|blocks?)\.\d+\.")),

@@ -17,7 +17,6 @@ from quantswarm.models.weight_parts import (
     LAYERS,
     NORMS,
     OTHER,
-    POSITIONS,
     Part,
 )
 
@@ -26,7 +25,6 @@ PARTS = (LINEAR, EMBEDDINGS, LM_HEAD, NORMS, OTHER)
 _NAMED: Mapping[str, str] = {
     LAYERS: LINEAR,
     EMBEDDINGS: EMBEDDINGS,
-    POSITIONS: EMBEDDINGS,
     HEAD: LM_HEAD,
     NORMS: NORMS,
     OTHER: OTHER,

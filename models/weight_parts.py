@@ -16,9 +16,7 @@ from quantswarm.models.artefact import Artefact
 from quantswarm.models.shapes import Shape
 
 LAYERS, EMBEDDINGS, HEAD, NORMS, OTHER = "layers", "embeddings", "head", "norms", "other"
-POSITIONS = "positions"
-"""A table of learned positions, as GPT-2 has one: looked rows up in, never a head."""
-COMPONENTS = (LAYERS, EMBEDDINGS, POSITIONS, HEAD, NORMS, OTHER)
+COMPONENTS = (LAYERS, EMBEDDINGS, HEAD, NORMS, OTHER)
 PLAIN_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Types that are no quantization, and the bytes of a number."""
 
@@ -47,16 +45,17 @@ _NF4_STATE = ".quant_state.bitsandbytes__"
 _PACKED = {"qweight": 8, "weight_packed": 8}
 """Suffix of words of 32 bits → weights in each."""
 _EXPERTS = re.compile(r"\.experts\.|_exps\.")
-_BEGINNINGS: Mapping[str, tuple[str, ...]] = {
-    EMBEDDINGS: ("token_embd.", "model.embed_tokens.", "transformer.wte.", "wte."),
-    POSITIONS: ("position_embd.", "transformer.wpe.", "wpe."),
-    HEAD: ("output.", "lm_head."),
+_IN_LAYER = re.compile(r"(model\.layers|blk|(transformer\.)?h)\.\d+\.")
+"""How Hugging Face's Llamas, llama.cpp and GPT-2 begin the name of a layer's tensor."""
+_LAST_NORM = ("model.norm.", "output_norm.", "transformer.ln_f.", "ln_f.")
+_MASK_DIMENSIONS = 4
+"""GPT-2's checkpoints of the hub hold masks of [1, 1, positions, positions] in every layer."""
+_GPT2_KEYS = {
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "hidden_size": "n_embd",
 }
-_INSIDE = re.compile(r"(model\.layers|blk|(transformer\.)?h)\.\d+\.")
-_NORM = re.compile(r"norm|(^|\.)ln_(\d|f)$")
-_LAST_NORMS = ("model.norm.", "output_norm.", "transformer.ln_f.", "ln_f.")
-_MASK = re.compile(r"\.attn\.(masked_)?bias$")
-"""GPT-2's causal mask, which older checkpoints store in every layer."""
+"""GPT-2's own names of what config.json says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +142,7 @@ def of_folder(folder: hf_folder.HfFolder) -> Weights:
     tied = not any(entry.name.startswith("lm_head.") for entry in folder.tensors)
     parts = merged(_entry_part(entry, tied=tied) for entry in folder.tensors)
     dtype = config.get("torch_dtype") or config.get("dtype") or folder.config.get("torch_dtype")
-    kv, width = _attention(config)
+    kv, width = attention_of(config)
     return Weights(
         parts=parts,
         kv_elements=kv,
@@ -200,16 +199,18 @@ def merged(parts: Iterable[Part]) -> tuple[Part, ...]:
 
 
 def component_of(name: str, dimensions: int) -> str:
-    """Where a tensor belongs, by Hugging Face's or llama.cpp's name of it."""
-    for component, beginnings in _BEGINNINGS.items():
-        if name.startswith(beginnings):
-            return component
-    inside = _INSIDE.match(name) is not None
-    if _NORM.search(name.rpartition(".")[0]) and dimensions == 1:
-        return NORMS if inside or name.startswith(_LAST_NORMS) else OTHER
-    if _MASK.search(name) and dimensions != 1:
-        return OTHER
-    return LAYERS if inside else OTHER
+    """Where a tensor belongs, by Hugging Face's or llama.cpp's name of it.
+
+    A table of learned positions is other: a step reads one row of it, and no head is made of it.
+    """
+    if name.startswith(("token_embd.", "model.embed_tokens.", "transformer.wte.", "wte.")):
+        return EMBEDDINGS
+    if name.startswith(("output.", "lm_head.")):
+        return HEAD
+    inside, module = _IN_LAYER.match(name) is not None, name.rpartition(".")[0]
+    if dimensions == 1 and ("norm" in module or re.search(r"\bln_[12f]$", module)):
+        return NORMS if inside or name.startswith(_LAST_NORM) else OTHER
+    return LAYERS if inside and dimensions < _MASK_DIMENSIONS else OTHER
 
 
 def _entry_part(entry: safetensors_file.Entry, *, tied: bool) -> Part:
@@ -270,13 +271,12 @@ def _unknown(parts: Iterable[Part], names: Iterable[str]) -> str:
     return ""
 
 
-def _attention(config: Mapping[str, Any]) -> tuple[int | None, int | None]:
+def attention_of(config: Mapping[str, Any]) -> tuple[int | None, int | None]:
     """As `dimensions_of`, from config.json; None where it does not say."""
+    config = {**{name: config.get(own) for name, own in _GPT2_KEYS.items()}, **config}
     try:
-        layers = int(config.get("num_hidden_layers") or config["n_layer"])
-        heads = int(config.get("num_attention_heads") or config["n_head"])
-        hidden = config.get("hidden_size") or config["n_embd"]
-        size = int(config.get("head_dim") or hidden // heads)
+        layers, heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
+        size = int(config.get("head_dim") or config["hidden_size"] // heads)
         shared = int(config.get("num_key_value_heads") or heads)
     except (KeyError, TypeError, ValueError):
         return None, None
@@ -295,4 +295,4 @@ def _fused(header: gguf_file.GgufHeader) -> tuple[int | None, int | None]:
             "head_dim": "attention.key_length",
         }.items()
     }
-    return _attention({key: value for key, value in told.items() if value})
+    return attention_of({key: value for key, value in told.items() if value})

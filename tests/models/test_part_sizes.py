@@ -89,7 +89,7 @@ def test_tied_embeddings_are_one_part_that_says_so() -> None:
     assert not found["linear", "int8"].tied
 
 
-def test_gpt2s_names_are_known_and_its_positions_are_no_head() -> None:
+def test_gpt2s_names_are_known_and_its_positions_are_no_embeddings_of_tokens() -> None:
     found = of(
         entry("transformer.wte.weight", "F32", 100, 8),
         entry("transformer.wpe.weight", "F32", 16, 8),
@@ -105,6 +105,9 @@ def test_gpt2s_names_are_known_and_its_positions_are_no_head() -> None:
     assert found["linear", "float32"].parameters == 8 * 24 + 24
     assert found["norms", "float32"].parameters == 16
     assert found["other", "u8"].size_bytes == 256
+    assert found["other", "float32"].parameters == 16 * 8
+    assert found["embeddings", "float32"].parameters == 800
+    assert found["embeddings", "float32"].tied
     whole = weight_parts.of_folder(
         SimpleNamespace(  # type: ignore[arg-type] # only what it looks at
             config={"n_layer": 1, "n_head": 2, "n_embd": 8},
