@@ -129,10 +129,6 @@ def of_artefact(artefact: Artefact) -> Weights:
     """From the headers of a built artefact; raises `BadFile` where there is none."""
     if artefact.format == "gguf":
         return of_gguf(gguf_file.read(artefact.path))
-    if artefact.format == "onnx":
-        from quantswarm.models.onnx_parts import of_graph
-
-        return of_graph(artefact.path, f"weights of {artefact.model}")
     return of_folder(hf_folder.inspect(artefact.path, f"weights of {artefact.model}"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 
 from quantswarm.bench.physics.ceiling import Physics, held_as
 from quantswarm.bench.selection import Selection
@@ -12,7 +13,6 @@ from quantswarm.engines.host_speed.measured import Ask, Say, host_speed
 from quantswarm.engines.kv_bytes import bytes_per_token
 from quantswarm.engines.prepare import Prepared
 from quantswarm.models import planned_weights, shapes, weight_parts
-from quantswarm.models.artefact import Artefact
 from quantswarm.models.errors import BadFile
 from quantswarm.models.weight_parts import Weights
 
@@ -84,7 +84,7 @@ def _weights(selection: Selection, unknown: dict[str, str]) -> Weights | None:
     artefact = selection.artefact
     assert artefact is not None
     found = None
-    if artefact.path.exists() and (artefact.path.is_file() or _has_headers(artefact)):
+    if artefact.path.exists() and (artefact.path.is_file() or _has_config(artefact.path)):
         try:
             found = weight_parts.of_artefact(artefact)
         except BadFile as error:
@@ -99,8 +99,8 @@ def _weights(selection: Selection, unknown: dict[str, str]) -> Weights | None:
     return found
 
 
-def _has_headers(artefact: Artefact) -> bool:
-    return artefact.format == "onnx" or (artefact.path / "config.json").is_file()
+def _has_config(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
 
 
 def _stored(weights: Weights) -> str | None:

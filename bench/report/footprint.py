@@ -36,13 +36,20 @@ _LARGEST = ("memory_peak_bytes", "gpu_peak_bytes", "weights_disk_bytes")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """A variant of a model: peaks are the largest of its cells, the rest medians."""
+    """A variant of a model: peaks are the largest of its cells, the rest medians. `parts` are what
+    its quantization makes: on disk, or, with `at_load`, in memory."""
 
     name: str
     model: str
     quant: str
     values: Mapping[str, float | None]
     parts: Sequence[Mapping[str, Any]]
+    at_load: bool = False
+
+    @property
+    def title(self) -> str:
+        """Above its parts, which are those of the disk unless it is quantized while it loads."""
+        return f"{self.name}, as loaded" if self.at_load else self.name
 
     @property
     def memory_bytes(self) -> float | None:
@@ -79,7 +86,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     found = taken(summary)
     several = len({one.model for one in found}) > 1
     return [
-        f"{one.name}{f' of {one.model}' if several else ''}: {text}"
+        f"{one.title}{f' of {one.model}' if several else ''}: {text}"
         for one in found
         if (text := _kept(one) or _not_on_disk(one))
     ]
@@ -87,6 +94,8 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
 
 def _taken(model: str, name: str, cells: Sequence[Cell]) -> Taken:
     found = [cell["footprint"] for cell in cells]
+    loaded = next((one["loaded_parts"] for one in found if one.get("loaded_parts")), None)
+    on_disk = next((one["weight_parts"] for one in found if one.get("weight_parts")), ())
     return Taken(
         name=name,
         model=model,
@@ -94,10 +103,16 @@ def _taken(model: str, name: str, cells: Sequence[Cell]) -> Taken:
         values={
             **{key: _over(statistics.median, found, key) for key in _MEDIANS},
             **{key: _over(max, found, key) for key in _LARGEST},
-            "bits_per_weight": _over(max, found, "bits_per_weight"),
+            "bits_per_weight": _bits(loaded or on_disk),
         },
-        parts=next((one["weight_parts"] for one in found if one.get("weight_parts")), ()),
+        parts=loaded or on_disk,
+        at_load=loaded is not None,
     )
+
+
+def _bits(parts: Sequence[Mapping[str, Any]]) -> float | None:
+    weights = _sum(parts, "parameters")
+    return 8 * _sum(parts, "bytes") / weights if weights else None
 
 
 def _over(
@@ -131,7 +146,7 @@ def _of_model(found: Sequence[Taken], of: str) -> Iterator[Table]:
             for one in found
         ],
     )
-    if rows := [[one.name, *_by_part(one)] for one in found if one.parts]:
+    if rows := [[one.title, *_by_part(one)] for one in found if one.parts]:
         yield Table(
             title=f"Size by component{of}, with the bits of a weight",
             head=("variant", *PARTS.values()),

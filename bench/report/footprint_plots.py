@@ -54,17 +54,18 @@ def _components(found: Sequence[Taken], of: str, name: str) -> Plot:
         axes.annotate(
             text, (total / MB, y), (4, 0), textcoords="offset points", va="center", fontsize=9
         )
-    axes.set_yticks(range(len(found)), [one.name for one in found])
+    axes.set_yticks(range(len(found)), [one.title for one in found])
     axes.set_ylim(len(found) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.margins(x=0.16)
     axes.set_xlim(left=0)
-    axes.set_xlabel("MB on disk")
+    axes.set_xlabel("MB")
     _legend(figure, found)
     title = f"{COMPONENTS}{of}"
     return Plot(
         title=title,
-        reading="Hatched parts of a quantized variant are not quantized.",
+        reading="Bytes on disk, unless it says as loaded. Hatched parts of a quantized variant are "
+        "not quantized.",
         svg=inline(figure, name=name, description=f"{title}. {SPOKEN}"),
     )
 

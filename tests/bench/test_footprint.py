@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -39,6 +40,7 @@ def subject(**changed: Any) -> Subject:
         "facts": {"weights_bytes": 111},
         "server": server,
         "physics": physics(),
+        "stored": physics().weights,
     }
     return Subject(**about | changed)
 
@@ -58,10 +60,25 @@ def test_disk_memory_and_time_stand_together() -> None:
 
 
 def test_without_weights_or_peaks_there_is_absence_and_no_nought() -> None:
-    found = footprint(subject(physics=None, facts={}), {})
+    found = footprint(subject(physics=None, stored=None, facts={}), {})
     assert found is not None
     for key in ("weights_disk_bytes", "weight_parts", "bits_per_weight", "memory_peak_bytes"):
         assert found[key] is None
+
+
+def test_what_is_quantized_while_it_loads_has_parts_of_both_kinds() -> None:
+    whole = physics().weights
+    assert whole is not None
+    halved = dataclasses.replace(whole.parts[0], kind="int8", stored_bytes=45_000_000, plain=False)
+    loaded = dataclasses.replace(whole, parts=(halved, *whole.parts[1:]))
+    found = footprint(subject(physics=dataclasses.replace(physics(), weights=loaded)), {})
+    assert found is not None
+    assert [part["dtype"] for part in found["weight_parts"]] == ["bfloat16"] * 3
+    assert [part["dtype"] for part in found["loaded_parts"]] == ["int8", "bfloat16", "bfloat16"]
+    assert found["loaded_parts"][0]["bits_per_weight"] == 8
+    plain = footprint(subject(), {})
+    assert plain is not None
+    assert plain["loaded_parts"] is None
 
 
 def test_an_endpoint_of_others_has_none() -> None:

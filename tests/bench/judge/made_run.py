@@ -229,6 +229,7 @@ def footprint(quant: str, **changed: Any) -> dict[str, Any]:
         "weights_disk_bytes": size + 12_000,
         "weight_parts": parts,
         "bits_per_weight": 8 * size / sum(part["parameters"] for part in parts),
+        "loaded_parts": None,
         "memory_after_load_bytes": 350_000_000,
         "memory_peak_bytes": 360_000_000,
         "pss_after_load_bytes": 340_000_000,

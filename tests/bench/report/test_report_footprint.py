@@ -59,6 +59,19 @@ def test_what_is_done_while_loading_is_not_taken_for_a_small_file(small: dict[st
         assert footprint.sentences(changed_parts(small, plain)) == []
 
 
+def test_parts_as_loaded_stand_for_a_quantization_that_is_on_no_disk(small: dict[str, Any]) -> None:
+    whole, int8 = (cell["footprint"] for cell in small["cells"])
+    found = whole | {"loaded_parts": int8["weight_parts"]}
+    summary = small | {"cells": [small["cells"][0] | {"quant": "bnb-int8", "footprint": found}]}
+    (told,) = footprint.sentences(summary)
+    assert told.startswith("vllm-bnb-int8, as loaded: of 8.48 MB, 2.10 MB")
+    assert footprint.tables(summary)[1].rows[0][:2] == [
+        "vllm-bnb-int8, as loaded",
+        "6.37 MB int8 (8.10)",
+    ]
+    assert "as loaded" in footprint_plots(summary)[0].svg
+
+
 def test_tied_embeddings_are_shown_in_both_roles_and_counted_once(small: dict[str, Any]) -> None:
     cells = small["cells"]
     found = cells[1]["footprint"]
