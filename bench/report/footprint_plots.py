@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -125,13 +126,13 @@ def _memory(found: Sequence[Taken], times: Mapping[str, float], of: str, name: s
     axes.grid(visible=False, axis="x")
     axes.set_ylabel("memory after load, MB")
     axes.set_ylim(0, 1.15 * max(sizes) or 1)
-    drawn = [(x, times[one.name]) for x, one in enumerate(found) if one.name in times]
-    if drawn:
+    drawn = [times.get(one.name) for one in found]
+    if any(drawn):
         _line(axes, drawn)
     title = f"{MEMORY}{of}"
     on_gpus = any(one.values["gpu_after_load_bytes"] is not None for one in found)
     where = "on the GPUs where they tell, else resident" if on_gpus else "resident (RSS)"
-    line = "; the line is the median time of a request at 1 user" if drawn else ""
+    line = "; the line is the median time of a request at 1 user" if any(drawn) else ""
     return Plot(
         title=title,
         reading=f"Bars: memory {where}{line}. Lower is better for both.",
@@ -139,11 +140,12 @@ def _memory(found: Sequence[Taken], times: Mapping[str, float], of: str, name: s
     )
 
 
-def _line(axes: Axes, drawn: Sequence[tuple[int, float]]) -> None:
+def _line(axes: Axes, drawn: Sequence[float | None]) -> None:
+    """The line is broken where a variant has no time."""
     beside = axes.twinx()
-    x, y = zip(*drawn, strict=True)
-    beside.plot(x, y, color=SERIES[1], marker="o", markersize=7, linewidth=2)
-    beside.set_ylim(0, 1.15 * max(y))
+    y = [math.nan if value is None else value for value in drawn]
+    beside.plot(range(len(y)), y, color=SERIES[1], marker="o", markersize=7, linewidth=2)
+    beside.set_ylim(0, 1.15 * max(value for value in drawn if value is not None))
     beside.grid(visible=False)
     beside.set_ylabel("time of a request, s", color=SERIES[1])
 
