@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from quantswarm.bench.footprint import footprint
 from quantswarm.bench.load.plan import SwarmPlan
 from quantswarm.bench.load.progress import Progress
 from quantswarm.bench.load.share import split_of
@@ -42,13 +43,15 @@ def measure(subject: Subject, plan: SwarmPlan, on_progress: OnProgress) -> str:
     _keep_log(subject, folder)
     death = _death(subject)
     status, reason = _verdict(result)
+    watched = watch.facts()
     write_manifest(
         folder,
         {
             **_asked(subject, plan),
             "status": status,
             "reason": reason,
-            **watch.facts(),
+            **watched,
+            "footprint": footprint(subject, watched),
             **_told_by_log(subject),
             "ended_early": result.ended_early,
             "window": asdict(result.window),
@@ -105,6 +108,7 @@ def _asked(subject: Subject, plan: SwarmPlan) -> dict[str, Any]:
         "host": hardware.host().as_dict(),
         "warnings": list(subject.warnings),
         "ceiling": _ceiling(subject, plan),
+        "footprint": footprint(subject, {}),
         **subject.facts,
     }
 

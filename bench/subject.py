@@ -14,8 +14,10 @@ from quantswarm.bench.selection import NO_QUANT, Selection
 from quantswarm.engines.prepare import Prepared, ServeOptions
 from quantswarm.engines.server import Server
 from quantswarm.engines.server import remarks as engine_remarks
-from quantswarm.models import provenance
+from quantswarm.models import provenance, weight_parts
 from quantswarm.models.artefact import Artefact
+from quantswarm.models.errors import BadFile
+from quantswarm.models.weight_parts import Weights
 
 EXTERNAL = "external"
 """The engine's name for a server that quantswarm did not start (`swarm --url`)."""
@@ -26,7 +28,8 @@ class Subject:
     """`facts` go into the manifest as they are; `server` is None for an external endpoint.
 
     `pinned_by` names the engine whose own request fields may be sent; None for any other server.
-    `physics` is what its ceilings follow from, None for a server without weights of ours.
+    `physics` is what its ceilings follow from, None for a server without weights of ours; `stored`
+    are its weights as they lie on disk, None also where their headers do not tell.
     """
 
     engine: str
@@ -43,6 +46,7 @@ class Subject:
     facts: Mapping[str, Any] = field(default_factory=dict)
     server: Server | None = None
     physics: Physics | None = None
+    stored: Weights | None = None
 
 
 def fitted(
@@ -90,7 +94,15 @@ def served(
         facts={**planned_facts(selection, prepared), "load_s": server.load_s},
         server=server,
         physics=physics,
+        stored=_stored(artefact) if artefact else None,
     )
+
+
+def _stored(artefact: Artefact) -> Weights | None:
+    try:
+        return weight_parts.of_artefact(artefact)
+    except BadFile:
+        return None
 
 
 def planned_facts(selection: Selection, prepared: Prepared) -> dict[str, Any]:

@@ -79,8 +79,9 @@ def _listener(port: int) -> str:
 
 def wait_ready(
     process: ServerProcess, target: Target, timeout_s: float, on_wait: OnWait | None = None
-) -> None:
-    """Return once the server has generated a token.
+) -> float:
+    """Return once the server has generated a token: when it first said that it is healthy, on the
+    clock of `time.monotonic`, to a tenth of a second.
 
     Raises at once when it dies (`ServerDied` or `NoSpace`, with the log's end) or refuses for good
     (`ServerNotReady`), and `ServerNotReady` after `timeout_s`.
@@ -89,6 +90,7 @@ def wait_ready(
     told = 0.0
     seen = "nothing yet"
     stages = [_healthy, _listed, _generates]
+    healthy = started
     while stages:
         waited = time.monotonic() - started
         if not process.alive():
@@ -98,12 +100,14 @@ def wait_ready(
         remaining = max(PROBE_TIMEOUT_S, timeout_s - waited)
         done, seen = stages[0](target, min(remaining, timeout_s - waited + 1.0), process)
         if done:
-            stages.pop(0)
+            if stages.pop(0) is _healthy:
+                healthy = time.monotonic()
             continue
         if on_wait is not None and waited - told >= 1.0:
             told = waited
             on_wait(waited, process.tail(1))
         time.sleep(POLL_S)
+    return healthy
 
 
 def _what(target: Target) -> str:

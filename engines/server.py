@@ -12,6 +12,7 @@ from typing import TextIO
 
 from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
 from quantswarm.engines.diagnosis import death
+from quantswarm.engines.held_memory import HeldMemory, held_memory
 from quantswarm.engines.placement import parse_cores
 from quantswarm.engines.prepare import Prepared, documents
 from quantswarm.engines.process import ServerProcess
@@ -23,17 +24,27 @@ WATCH_S = 0.2
 
 
 class Server:
-    """A server that has answered. `load_s` is the time from its start to its first token."""
+    """A server that has answered. From its start it took `first_ready_s` until its health said so,
+    and `load_s` until its first token; `after_load` is the memory that it held then."""
 
     def __init__(
-        self, process: ServerProcess, command: Command, target: Target, load_s: float
+        self,
+        process: ServerProcess,
+        command: Command,
+        target: Target,
+        *,
+        first_ready_s: float,
+        load_s: float,
+        after_load: HeldMemory,
     ) -> None:
         self._process = process
         self.command = command
         self.served_name = target.served_name
         self.root_url = f"http://{_in_url(target.connect_host)}:{target.port}"
         self.base_url = f"{self.root_url}/v1"
+        self.first_ready_s = first_ready_s
         self.load_s = load_s
+        self.after_load = after_load
         self.pid = process.pid
         self.log = process.log
 
@@ -107,8 +118,16 @@ def running(
         command.argv, log=log, env=command.env, cores=parse_cores(given) if given else ()
     )
     try:
-        wait_ready(process, target, timeout_s or engine.start_timeout_s, on_wait)
-        server = Server(process, command, target, time.monotonic() - started)
+        healthy = wait_ready(process, target, timeout_s or engine.start_timeout_s, on_wait)
+        answered = time.monotonic()
+        server = Server(
+            process,
+            command,
+            target,
+            first_ready_s=healthy - started,
+            load_s=answered - started,
+            after_load=held_memory(process.tree()),
+        )
         process.note_libraries()
         if engine.main_thread_computes and spec.threads == 1 and spec.cores:
             with suppress(OSError):

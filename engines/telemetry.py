@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from quantswarm.engines.gpu import GpuReading, Gpus
+from quantswarm.engines.gpu import Gpus
+from quantswarm.engines.held_memory import on_gpus, pss_bytes
 from quantswarm.engines.host_counters import PackageEnergy, core_seconds, throttled_s
 from quantswarm.engines.process_tree import ProcessTree, descendants_of
 
@@ -114,7 +115,7 @@ class Sampler:
             "cpu_s": server.cpu_s,
             "rss_bytes": server.rss_bytes,
             "pss_bytes": self._pss(server.pids) if server.pids else None,
-            "gpu_bytes": _held(gpus),
+            "gpu_bytes": on_gpus(gpus),
             "processes": len(server.pids),
             "major_faults": server.major_faults,
             "generator_cpu_s": self._generator.read().cpu_s,
@@ -139,23 +140,9 @@ class Sampler:
         if not self._pss_affordable:
             return None
         started = time.monotonic()
-        total = 0
-        for pid in pids:
-            try:
-                text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-            except OSError:
-                continue
-            total += sum(
-                int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")
-            )
+        found = pss_bytes(pids)
         self._pss_affordable = time.monotonic() - started < SLOW_PSS_S
-        return total * 1024 if total else None
-
-
-def _held(gpus: Iterable[GpuReading]) -> int | None:
-    """Bytes that the server holds on all GPUs; None when no GPU can say."""
-    known = [gpu.tree_bytes for gpu in gpus if gpu.tree_bytes is not None]
-    return sum(known) if known else None
+        return found
 
 
 def _larger(known: int | None, new: int | None) -> int | None:

@@ -30,12 +30,32 @@ _BESIDE = {
     "g_idx": "order",
     "weight_g_idx": "order",
     "weight_shape": "order",
+    "absmax": "scales",
+    "nested_absmax": "scales",
+    "SCB": "scales",
+    "quant_map": "table",
+    "nested_quant_map": "table",
+    "weight_format": "order",
 }
 _ORDER = "order"
 """What only says how weights lie: read when they are loaded, not for a token."""
+BESIDE_KINDS = frozenset({*_BESIDE.values()})
+"""What lies beside quantized weights and stands for none itself."""
+_NF4_STATE = ".quant_state.bitsandbytes__"
 _PACKED = {"qweight": 8, "weight_packed": 8}
 """Suffix of words of 32 bits → weights in each."""
 _EXPERTS = re.compile(r"\.experts\.|_exps\.")
+_IN_LAYER = re.compile(r"(model\.layers|blk|(transformer\.)?h)\.\d+\.")
+"""How Hugging Face's Llamas, llama.cpp and GPT-2 begin the name of a layer's tensor."""
+_LAST_NORM = ("model.norm.", "output_norm.", "transformer.ln_f.", "ln_f.")
+_MASK_DIMENSIONS = 4
+"""GPT-2's checkpoints of the hub hold masks of [1, 1, positions, positions] in every layer."""
+_GPT2_KEYS = {
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "hidden_size": "n_embd",
+}
+"""GPT-2's own names of what config.json says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +73,11 @@ class Part:
     parameters: int
     plain: bool
     read: bool
+
+    @property
+    def logical(self) -> int:
+        """Numbers of the model that it stands for, vectors among them; none for scales."""
+        return 0 if self.kind in BESIDE_KINDS else max(self.parameters, self.elements)
 
     def held_bytes(self, dtype: str | None) -> int:
         """In memory, where plain numbers are held as `dtype` (None: as they are stored)."""
@@ -113,7 +138,7 @@ def of_folder(folder: hf_folder.HfFolder) -> Weights:
     tied = not any(entry.name.startswith("lm_head.") for entry in folder.tensors)
     parts = merged(_entry_part(entry, tied=tied) for entry in folder.tensors)
     dtype = config.get("torch_dtype") or config.get("dtype") or folder.config.get("torch_dtype")
-    kv, width = _attention(config)
+    kv, width = attention_of(config)
     return Weights(
         parts=parts,
         kv_elements=kv,
@@ -131,10 +156,11 @@ def of_gguf(header: gguf_file.GgufHeader) -> Weights:
         what: sum(t.shape[1] for t in header.tensors if t.name.endswith(f".attn_{what}.weight"))
         for what in "qkv"
     }
+    kv, width = _fused(header) if not rows["q"] else (rows["k"] + rows["v"] or None, rows["q"])
     return Weights(
         parts=parts,
-        kv_elements=rows["k"] + rows["v"] or None,
-        attention_width=rows["q"] or None,
+        kv_elements=kv,
+        attention_width=width,
         stored_as=None,
         unknown=_unknown(parts, (tensor.name for tensor in header.tensors)),
     )
@@ -169,15 +195,18 @@ def merged(parts: Iterable[Part]) -> tuple[Part, ...]:
 
 
 def component_of(name: str, dimensions: int) -> str:
-    """Where a tensor belongs, by Hugging Face's or llama.cpp's name of it."""
-    if name.startswith(("token_embd.", "model.embed_tokens.")):
+    """Where a tensor belongs, by Hugging Face's or llama.cpp's name of it.
+
+    A table of learned positions is other: a step reads one row of it, and no head is made of it.
+    """
+    if name.startswith(("token_embd.", "model.embed_tokens.", "transformer.wte.", "wte.")):
         return EMBEDDINGS
     if name.startswith(("output.", "lm_head.")):
         return HEAD
-    inside = re.match(r"(model\.layers|blk)\.\d+\.", name) is not None
-    if "norm" in name.rpartition(".")[0] and dimensions == 1:
-        return NORMS if inside or name.startswith(("model.norm.", "output_norm.")) else OTHER
-    return LAYERS if inside else OTHER
+    inside, module = _IN_LAYER.match(name) is not None, name.rpartition(".")[0]
+    if dimensions == 1 and ("norm" in module or re.search(r"\bln_[12f]$", module)):
+        return NORMS if inside or name.startswith(_LAST_NORM) else OTHER
+    return LAYERS if inside and dimensions < _MASK_DIMENSIONS else OTHER
 
 
 def _entry_part(entry: safetensors_file.Entry, *, tied: bool) -> Part:
@@ -199,8 +228,12 @@ def _kind(entry: safetensors_file.Entry, suffix: str) -> tuple[str, int]:
     """The type by name, and how many weights of the model the tensor stands for."""
     if suffix in _PACKED:
         return "int4", entry.elements * _PACKED[suffix]
+    if _NF4_STATE in entry.name:
+        return "table", 0
     if suffix in _BESIDE:
         return _BESIDE[suffix], 0
+    if suffix == "weight" and entry.dtype == "U8":
+        return "nf4", 2 * entry.elements
     kind = _PLAIN.get(entry.dtype) or _EIGHT.get(entry.dtype) or entry.dtype.lower()
     return kind, entry.elements
 
@@ -230,12 +263,13 @@ def _unknown(parts: Iterable[Part], names: Iterable[str]) -> str:
     if any(_EXPERTS.search(name) for name in names):
         return "a mixture of experts: which of them a step reads depends on the tokens"
     if not any(part.component == LAYERS for part in parts):
-        return "its tensors are not named as those of a Llama, Mistral or Qwen2 are"
+        return "its tensors are not named as those of a Llama, Mistral, Qwen2 or GPT-2 are"
     return ""
 
 
-def _attention(config: Mapping[str, Any]) -> tuple[int | None, int | None]:
+def attention_of(config: Mapping[str, Any]) -> tuple[int | None, int | None]:
     """As `dimensions_of`, from config.json; None where it does not say."""
+    config = {**{name: config.get(own) for name, own in _GPT2_KEYS.items()}, **config}
     try:
         layers, heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
         size = int(config.get("head_dim") or config["hidden_size"] // heads)
@@ -243,3 +277,18 @@ def _attention(config: Mapping[str, Any]) -> tuple[int | None, int | None]:
     except (KeyError, TypeError, ValueError):
         return None, None
     return 2 * layers * shared * size, layers * heads * size
+
+
+def _fused(header: gguf_file.GgufHeader) -> tuple[int | None, int | None]:
+    """The same from a GGUF file's values, where query, key and value are one matrix."""
+    told = {
+        ours: header.values.get(f"{header.architecture}.{theirs}")
+        for ours, theirs in {
+            "num_hidden_layers": "block_count",
+            "num_attention_heads": "attention.head_count",
+            "num_key_value_heads": "attention.head_count_kv",
+            "hidden_size": "embedding_length",
+            "head_dim": "attention.key_length",
+        }.items()
+    }
+    return attention_of({key: value for key, value in told.items() if value})

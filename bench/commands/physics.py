@@ -62,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         "users": arguments.users,
         "output_tokens": arguments.output_tokens,
         **ceiling,
+        "weight_parts": _parts(physics),
     }
     if arguments.json:
         print_json(document)
@@ -100,12 +101,29 @@ def _physics(arguments: argparse.Namespace, chosen: Selection, lengths: Expected
     return physics
 
 
+def _parts(physics: Physics) -> list[dict[str, Any]] | None:
+    """As a manifest's footprint has them; None where no header tells."""
+    from quantswarm.models.part_sizes import sizes
+
+    weights = physics.weights
+    return None if weights is None else [part.as_json() for part in sizes(weights.parts)]
+
+
 def _print(found: dict[str, Any]) -> None:
-    from quantswarm.bench.physics.words import COMPONENT_HEAD, card, component_rows
+    from quantswarm.bench.physics.words import (
+        COMPONENT_HEAD,
+        PART_HEAD,
+        card,
+        component_rows,
+        part_rows,
+    )
 
     rows = component_rows(found)
     if rows:
         print_table(COMPONENT_HEAD, rows)
+        print()
+    if parts := found["weight_parts"]:
+        print_table(PART_HEAD, part_rows(parts))
         print()
     for line in card(found):
         print(line)

@@ -22,6 +22,7 @@ from quantswarm.bench.judge.goodput import Attainment, attainment
 from quantswarm.bench.judge.latency import LATENCIES
 from quantswarm.bench.judge.manifest import Manifest, read_manifest
 from quantswarm.bench.judge.percentile import Distribution, distribution
+from quantswarm.bench.judge.phases import Phases, phases
 from quantswarm.bench.judge.rate import RATES
 from quantswarm.bench.judge.records import RecordsFile, read_records
 from quantswarm.bench.judge.remarks import Evidence, remarks
@@ -59,6 +60,7 @@ class CellResult:
     gates: tuple[Passage, ...] = ()
     resources: Resources | None = None
     reached: Reached | None = None
+    phases: Phases | None = None
 
 
 def judge(cell_dir: Path) -> CellResult:
@@ -153,6 +155,7 @@ def _measured(
         gates=gates,
         resources=used,
         reached=shares,
+        phases=phases(part, latencies, rates, engine),
     )
 
 

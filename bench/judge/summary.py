@@ -21,6 +21,7 @@ from quantswarm.bench.judge.answer import answers, fastest_unquantized
 from quantswarm.bench.judge.blocks import Blocks
 from quantswarm.bench.judge.cell import CellResult, judge, unmeasured
 from quantswarm.bench.judge.engine_view import prefix_hits
+from quantswarm.bench.judge.footprint import footprint_of
 from quantswarm.bench.judge.gates import failed
 from quantswarm.bench.judge.manifest import Manifest, read_manifest, read_object
 from quantswarm.bench.judge.percentile import Distribution
@@ -81,6 +82,7 @@ def summarise(run_dir: Path, *, include_invalid: bool = False) -> dict[str, Any]
         "host": run.get("host") or _first(cells, "host"),
         "versions": run.get("versions") or _first(cells, "versions"),
         "include_invalid": include_invalid,
+        "baseline": _baseline(run.get("matrix"), cells),
         "answers": [] if saturation else answers(cells, field),
         "saturation": saturation,
         "groups": groups_as_json(field),
@@ -305,6 +307,8 @@ def cell_as_json(result: CellResult, *, include_invalid: bool = False) -> dict[s
         "prefix_hit_source": source,
         "resources": result.resources.as_json() if result.resources else None,
         "ceiling": physics.as_json(manifest.ceiling, result.reached),
+        "footprint": footprint_of(manifest),
+        "phases": result.phases.as_json() if result.phases else None,
         "window_s": manifest.window.length_s if manifest.window else None,
         "failures_by_class": dict(result.failures_by_class),
         "failures_outside_window": dict(result.failures_outside_window),

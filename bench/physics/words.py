@@ -61,6 +61,23 @@ def component_rows(ceiling: Ceiling) -> list[list[str]]:
     return [*rows, ["all", "", *map(numerals.whole, sums), ""]] if rows else []
 
 
+PART_HEAD = ("part", "stored as", "bytes", "weights", "bits a weight")
+
+
+def part_rows(parts: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """A row for each part of a footprint: scales are bytes of the weights that they belong to."""
+    return [
+        [
+            f"{part['part']}, tied" if part["tied"] else str(part["part"]),
+            str(part["dtype"]),
+            numerals.whole(part["bytes"]),
+            numerals.whole(part["parameters"]),
+            numerals.plain(part["bits_per_weight"]),
+        ]
+        for part in parts
+    ]
+
+
 def card(ceiling: Ceiling) -> list[str]:
     """The whole of a ceiling in sentences, for a terminal."""
     told = [f"{name}: {text}" for name, text in pairs(ceiling)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from quantswarm.bench.judge.footprint import FOOTPRINT
 from quantswarm.bench.judge.latency import LATENCIES
 from quantswarm.bench.judge.metric import Metric
 from quantswarm.bench.judge.percentile import QUANTILES, requests_needed, samples_needed
+from quantswarm.bench.judge.phases import PHASES
 from quantswarm.bench.judge.rate import RATES
 
-METRICS: tuple[Metric, ...] = (*LATENCIES, *RATES)
+METRICS: tuple[Metric, ...] = (*LATENCIES, *RATES, *FOOTPRINT, *PHASES)
 
 
 def formulas() -> str:

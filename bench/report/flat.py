@@ -102,6 +102,21 @@ _SPENT: dict[str, type] = {
     "tokens_per_joule": float,
     "energy_of": str,
 }
+_FOOTPRINT: dict[str, type] = {
+    "memory_after_load_bytes": int,
+    "pss_after_load_bytes": int,
+    "gpu_after_load_bytes": int,
+    "gpu_peak_bytes": int,
+    "first_ready_s": float,
+    "bits_per_weight": float,
+}
+"""The rest of a footprint is in older columns: `weights_bytes`, `rss_peak_bytes`, `load_s`."""
+_COMPONENTS = ("linear", "embeddings", "lm_head", "norms", "other")
+_PHASES: dict[str, tuple[str, type]] = {
+    "phase_prefill_tok_s": ("prefill_tok_s", float),
+    "phase_decode_tok_s": ("decode_tok_s", float),
+}
+"""Column → key of the phases at one user, and type; `server_` before it is by its own clock."""
 _PARTS = ("n", "mean", "p50", "p90", "p95", "p99", "p999", "max")
 
 
@@ -125,6 +140,10 @@ def fields() -> dict[str, type]:
         | _LAST
         | {column: kind for column, (_, kind) in _CEILING.items()}
         | _SPENT
+        | _FOOTPRINT
+        | {f"{part}_bytes": int for part in _COMPONENTS}
+        | {f"{by}{column}": kind for by in ("", "server_") for column, (_, kind) in _PHASES.items()}
+        | {"server_phase_source": str}
     )
 
 
@@ -158,6 +177,7 @@ def _row(run_id: str, cell: Mapping[str, Any]) -> dict[str, Any]:
     row |= _watched(cell)
     limits = cell.get("ceiling") or {}
     row |= {column: limits.get(key) for column, (key, _) in _CEILING.items()}
+    row |= _footprint(cell.get("footprint") or {}) | _phases(cell.get("phases") or {})
     row["kernels"] = _joined(cell.get("kernels"))
     row["warnings"] = _joined([warning["name"] for warning in cell["warnings"]])
     row["failed_gates"] = _joined(cell.get("failed_gates"))
@@ -171,6 +191,26 @@ def _watched(cell: Mapping[str, Any]) -> dict[str, Any]:
     quantiles = {c: (view.get(m) or {}).get(key) for c, (m, key) in _INTERPOLATED.items()}
     said = {column: view.get(key) for column, (key, _) in _ENGINE.items()}
     return said | quantiles | {column: used.get(column) for column in _RESOURCES}
+
+
+def _footprint(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Both this and the phases are absent from older summaries."""
+    parts = found.get("weight_parts") or ()
+    sizes = {
+        f"{name}_bytes": sum(part["bytes"] for part in parts if part["part"] == name)
+        for name in (_COMPONENTS if parts else ())
+    }
+    return {column: found.get(column) for column in _FOOTPRINT} | sizes
+
+
+def _phases(found: Mapping[str, Any]) -> dict[str, Any]:
+    own = found.get("server") or {}
+    sides = {"": found, "server_": own}
+    return {
+        f"{by}{column}": said.get(key)
+        for by, said in sides.items()
+        for column, (key, _) in _PHASES.items()
+    } | {"server_phase_source": own.get("source")}
 
 
 def _quality(found: Mapping[str, Any]) -> dict[str, Any]:

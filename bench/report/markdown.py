@@ -12,7 +12,9 @@ from quantswarm.bench.report import (
     decided,
     definitions,
     facts,
+    footprint,
     gates,
+    phases,
     saturation,
 )
 from quantswarm.bench.report.columns import columns_for
@@ -36,6 +38,8 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
         main_table(rows, marks_of(rows, marks)),
         *_decision(summary),
         *_comparison(summary),
+        *_footprint(summary),
+        *_phases(summary),
         *_ceilings(summary),
         "## Warnings",
         "\n".join(_note(note) for note in footnotes) or "None.",
@@ -88,14 +92,36 @@ def _decision(summary: Mapping[str, Any]) -> Iterator[str]:
         yield _items(texts)
 
 
+def _titled(tables: Iterable[compared.Table]) -> Iterator[str]:
+    for table in tables:
+        yield f"### {_escaped(table.title)}"
+        align = ["---:" if numeric else "---" for numeric in table.numeric]
+        yield _table(table.head, align, table.rows)
+
+
+def _footprint(summary: Mapping[str, Any]) -> Iterator[str]:
+    found = footprint.tables(summary)
+    if found:
+        yield "## Footprint"
+        yield _escaped(footprint.TOLD)
+    yield from _titled(found)
+    if told := footprint.sentences(summary):
+        yield _items(told)
+
+
+def _phases(summary: Mapping[str, Any]) -> Iterator[str]:
+    found = phases.tables(summary)
+    if found:
+        yield "## Prefill and decode"
+        yield _escaped(phases.TOLD)
+    yield from _titled(found)
+
+
 def _comparison(summary: Mapping[str, Any]) -> Iterator[str]:
     found = compared.tables(summary)
     if found:
         yield "## Comparison"
-    for table in found:
-        yield f"### {_escaped(table.title)}"
-        align = ["---:" if numeric else "---" for numeric in table.numeric]
-        yield _table(table.head, align, table.rows)
+    yield from _titled(found)
     yield from (
         f"**{remark['name']}**: {_escaped(_told(remark))}" for remark in compared.remarks(summary)
     )
@@ -106,10 +132,7 @@ def _ceilings(summary: Mapping[str, Any]) -> Iterator[str]:
     if found:
         yield "## Ceilings"
         yield ceiling.TOLD
-    for table in found:
-        yield f"### {_escaped(table.title)}"
-        align = ["---:" if numeric else "---" for numeric in table.numeric]
-        yield _table(table.head, align, table.rows)
+    yield from _titled(found)
 
 
 def _saturation(summary: Mapping[str, Any]) -> list[str]:

@@ -14,12 +14,15 @@ from quantswarm.bench.report import (
     decided,
     definitions,
     facts,
+    footprint,
     gates,
     numerals,
+    phases,
     saturation,
 )
 from quantswarm.bench.report.columns import Column, columns_for, variant
 from quantswarm.bench.report.decision_plots import decision_plots
+from quantswarm.bench.report.footprint_plots import footprint_plots
 from quantswarm.bench.report.grouped import marks_of, rows_of
 from quantswarm.bench.report.notes import notes
 from quantswarm.bench.report.plots import Plot, plots
@@ -60,6 +63,9 @@ def _content(summary: Mapping[str, Any]) -> dict[str, Any]:
         "comparison_remarks": compared.remarks(summary),
         "ceilings": ceiling.tables(summary),
         "ceilings_told": ceiling.TOLD,
+        "footprint": _footprint(summary),
+        "phases": phases.tables(summary),
+        "phases_told": phases.TOLD,
         "saturation": _saturation(summary),
         "decision": _decision(summary),
         "columns": columns,
@@ -93,6 +99,19 @@ def _saturation(summary: Mapping[str, Any]) -> dict[str, Any] | None:
         "plot": Plot(
             title=saturation.TITLE, reading=saturation.READING, svg=saturation.plot(summary)
         ),
+    }
+
+
+def _footprint(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Tables, sentences and plots of what variants take; None for runs that did not note it."""
+    tables = footprint.tables(summary)
+    if not tables:
+        return None
+    return {
+        "tables": tables,
+        "told": footprint.TOLD,
+        "sentences": footprint.sentences(summary),
+        "plots": footprint_plots(summary),
     }
 
 

@@ -81,6 +81,19 @@ def test_every_cell_is_measured_and_every_output_written(run: Path) -> None:
         assert cell["output_throughput"] > 0
 
 
+def test_a_server_is_weighed_once_and_phases_are_of_one_user_alone(run: Path) -> None:
+    alone, beside = json.loads((run / "summary.json").read_text())["cells"]
+    taken = alone["footprint"], beside["footprint"]
+    for key in ("memory_after_load_bytes", "first_ready_s", "load_s"):
+        assert taken[0][key] == taken[1][key] > 0
+    for footprint, cell in zip(taken, (alone, beside), strict=True):
+        assert footprint["memory_peak_bytes"] == cell["rss_peak_bytes"]
+        assert footprint["first_ready_s"] <= footprint["load_s"] == cell["load_s"]
+        assert footprint["weight_parts"] is None
+    assert alone["phases"]["prefill_tok_s"] > 0
+    assert beside["phases"] is None
+
+
 def test_records_hold_the_exact_tokens_that_were_asked_for(run: Path) -> None:
     for cell in sorted((run / "cells").iterdir()):
         whole = [record for record in records_of(cell) if record["outcome"] == "ok"]

@@ -41,7 +41,9 @@ def test_a_server_that_takes_its_time(run, stub_spec, gone):
     with run("ok", seconds=1.5, on_wait=lambda s, line: waits.append((s, line))) as server:
         assert server.base_url == f"http://127.0.0.1:{stub_spec.port}/v1"
         assert server.served_name == "stub"
-        assert server.load_s >= 1.4
+        assert server.load_s >= server.first_ready_s >= 1.4
+        assert server.after_load.rss_bytes
+        assert (server.after_load.pss_bytes or 0) <= server.after_load.rss_bytes
         assert server.alive()
         assert server.tree() == (server.pid,)
         assert f"listening on {stub_spec.port}" in server.tail()

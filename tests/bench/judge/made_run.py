@@ -200,6 +200,46 @@ def write_cell(
     return folder
 
 
+KINDS = {"fp32": 32.0, "bf16": 16.0, "f16": 16.0, "q8_0": 8.5, "q4_k_m": 4.9, "int8": 8.1}
+"""Quantization → bits of a weight of the layers of the model `tiny`."""
+
+
+NAMES = {16.0: "bfloat16", 32.0: "float32"}
+
+
+def footprint(quant: str, **changed: Any) -> dict[str, Any]:
+    """As a manifest holds it; of int8, embeddings and head are in bfloat16 still."""
+    kept = 16.0 if quant == "int8" else KINDS[quant]
+    numbers = {"linear": (6_291_456, KINDS[quant]), "embeddings": (524_288, kept)}
+    numbers |= {"lm_head": (524_288, kept), "norms": (4_352, 32.0)}
+    parts: list[dict[str, Any]] = [
+        {
+            "part": part,
+            "bytes": round(count * bits / 8),
+            "parameters": count,
+            "dtype": quant if part == "linear" else NAMES.get(bits, quant),
+            "bits_per_weight": bits,
+            "plain": bits >= 16,
+            "tied": False,
+        }
+        for part, (count, bits) in numbers.items()
+    ]
+    size = sum(part["bytes"] for part in parts)
+    return {
+        "weights_disk_bytes": size + 12_000,
+        "weight_parts": parts,
+        "bits_per_weight": 8 * size / sum(part["parameters"] for part in parts),
+        "loaded_parts": None,
+        "memory_after_load_bytes": 350_000_000,
+        "memory_peak_bytes": 360_000_000,
+        "pss_after_load_bytes": 340_000_000,
+        "gpu_after_load_bytes": None,
+        "gpu_peak_bytes": None,
+        "first_ready_s": 2.4,
+        "load_s": 2.5,
+    } | changed
+
+
 def write_showcase(run_dir: Path) -> Path:
     """Five variants at 1 and 8 users: one failed, one invalid, a few warnings."""
     write_run(run_dir)
@@ -221,6 +261,14 @@ def write_showcase(run_dir: Path) -> Path:
                 + size * 3
                 + users * 1_500_000,
             }
+            facts["footprint"] = footprint(
+                quant,
+                weights_disk_bytes=size,
+                memory_after_load_bytes=facts["rss_peak_bytes"] - users * 1_500_000,
+                memory_peak_bytes=facts["rss_peak_bytes"],
+                first_ready_s=load_s - 0.1,
+                load_s=load_s,
+            )
             _write_showcase_cell(run_dir, engine, quant, load, facts)
     return run_dir
 
@@ -235,6 +283,7 @@ def _write_showcase_cell(
             "reason": "the server exited with code 1 while loading: not enough memory for KV cache",
             "load_s": None,
             "rss_peak_bytes": None,
+            "footprint": None,
         }
         write_cell(run_dir, engine, quant, load, measured=False, **facts)
         return

@@ -56,6 +56,11 @@ def test_seven_billion_weights_in_four_bits(
     step_s = (found["weights_bytes_per_token"] + 4 * 160 * found["kv_bytes_per_token"]) / 10e9
     assert found["decode_tok_s"] == pytest.approx(4 / step_s)
     assert found["host"]["dtype"] == "int8"
+    linear = [part for part in found["weight_parts"] if part["part"] == "linear"]
+    assert [(part["dtype"], part["bits_per_weight"]) for part in linear] == [
+        ("q4_k", 4.5),
+        ("q6_k", 6.5625),
+    ]
     document(capsys, *words)
     assert len(asked) == 1
     document(capsys, *words, "--measure-host")
@@ -71,6 +76,7 @@ def test_tiny_in_float32_reads_twice_what_is_stored(capsys: pytest.CaptureFixtur
     assert main(["physics", "--engine", "vllm", "--quant", "fp32"]) == 0
     shown = capsys.readouterr().out
     assert "embeddings  bfloat16   1,048,576   0            float32" in shown
+    assert "embeddings  bfloat16   1,048,576   524,288    16.0" in shown
     assert "ceiling of decoding, 1 at once: " in shown
 
 
@@ -81,6 +87,7 @@ def test_a_mixture_that_is_not_built_is_not_guessed(
     code, found = document(capsys, *words)
     assert code == 1
     assert found["decode_tok_s"] is None
+    assert found["weight_parts"] is None
     assert "once they are made" in found["unknown"]["weights"]
     assert asked == []
 

@@ -96,7 +96,8 @@ def test_answers_and_warnings_are_there(text: str, summary: dict[str, Any]) -> N
 def test_plots_are_inline_with_text_as_text_and_the_pages_colours(text: str) -> None:
     everything = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
     drawings = [found for found in everything if 'class="timeline"' not in found]
-    assert len(drawings) == 8 + 3  # the decision has a front for each load, and the leads
+    # The decision has a front for each load, and the leads; the footprint has two.
+    assert len(drawings) == 8 + 3 + 2
     for drawing in drawings:
         assert 'role="img"' in drawing
         assert "aria-label=" in drawing
@@ -154,7 +155,7 @@ def test_two_models_share_no_id_and_no_axis(summary: dict[str, Any]) -> None:
     page = as_page(summary | {"cells": cells})
     ids = _parsed(page).values("id")
     assert len(ids) == len(set(ids))
-    assert page.count("<svg ") == 16 + 3
+    assert page.count("<svg ") == 16 + 3 + 4
 
 
 def test_a_run_with_nothing_but_failures_still_has_a_page(summary: dict[str, Any]) -> None:
