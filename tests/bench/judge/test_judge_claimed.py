@@ -136,8 +136,8 @@ def test_what_was_not_measured_says_why(
     tmp_path: Path, changed: dict[str, Any], reason: str
 ) -> None:
     run = write(tmp_path / "run", claim(2.0, **changed), left_out=[ABSENT])
-    failed = {"status": "failed", "reason": "no kernel\nand a log"}
-    write_cell(run, "vllm", "awq", Load(), measured=False, **failed)
+    reason_and_log = "no kernel\nand a log"
+    write_cell(run, "vllm", "awq", Load(), measured=False, status="failed", reason=reason_and_log)
     write_cell(run, "vllm", "bf16", Load(fails=lambda number: "reset" if number % 3 else None))
     summary = summarise(run)
     (found,) = summary["claims"]
@@ -159,7 +159,8 @@ def test_a_run_without_claims_has_none(tmp_path: Path) -> None:
 def test_footprint_of_a_cell_is_read_where_it_is_known(tmp_path: Path) -> None:
     from quantswarm.bench.decide.quantities import QUANTITIES, Evidence
 
-    cells = [{"footprint": {"memory_after_load_bytes": 2_000_000_000}}, {"footprint": None}, {}]
+    loaded = {"memory_after_load_bytes": 2_000_000_000}
+    cells: list[dict[str, Any]] = [{"footprint": loaded}, {"footprint": None}, {}]
     assert QUANTITIES["memory_after_load_gb"].of(Evidence(cells=cells)) == 2.0
 
 

@@ -26,6 +26,16 @@ CLAIM = {
 }
 
 
+TABLE = """\
+| source | statement | metric | variant | baseline | users | theirs | ours | 95 % interval | \
+ours / theirs | verdict |
+| --- | --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |
+| a page \\| of theirs | half the memory | peak memory (GB) | vllm-int8: 0.400 | vllm-fp32: 0.800 \
+| 1 | 0.50× | 0.50× | n/a | 1.00 | reproduced |
+| a page \\| of theirs | half the memory | peak memory (GB) | far | vllm-fp32 | 1 | 0.50× | n/a \
+| n/a | n/a | not measured |"""
+
+
 def write(folder: Path) -> Path:
     gone = {"variant": "far", "model": "tiny", "reason": "needs more", "sentence": "far: not here."}
     matrix = {"name": "m", "claims": [CLAIM, CLAIM | {"variant": "far"}]}
@@ -38,15 +48,7 @@ def write(folder: Path) -> Path:
 def test_the_markdown_table_can_be_pasted(tmp_path: Path) -> None:
     text = as_markdown(summarise(write(tmp_path / "run")))
     section = text[text.index(f"## {TITLE}") :].split("\n## ")[0].splitlines()
-    assert section[2:6] == [
-        "| source | statement | metric | variant | baseline | users | theirs | ours |"
-        " 95 % interval | ours / theirs | verdict |",
-        "| --- | --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
-        "| a page \\| of theirs | half the memory | peak memory (GB) | vllm-int8: 0.400 |"
-        " vllm-fp32: 0.800 | 1 | 0.50× | 0.50× | n/a | 1.00 | reproduced |",
-        "| a page \\| of theirs | half the memory | peak memory (GB) | far | vllm-fp32 | 1 |"
-        " 0.50× | n/a | n/a | n/a | not measured |",
-    ]
+    assert "\n".join(section[2:6]) == TABLE
     told = [line for line in section if line.startswith("* ")]
     assert len(told) == 3
     assert told[0].endswith("where 0.50× is reported. a GPU there.")
