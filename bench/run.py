@@ -24,7 +24,7 @@ from quantswarm.bench.quality import step as quality
 from quantswarm.bench.rundir import (
     cell_folder,
     fresh_cell,
-    keep_left_out,
+    keep_asked,
     open_run,
     status_of,
     write_manifest,
@@ -95,7 +95,7 @@ def run_matrix(
     absent = left_out(matrix, hardware.host())
     run = open_run(matrix, out, resume=resume, host=hardware.host().as_dict())
     gone = documents(absent)
-    keep_left_out(run, gone)
+    keep_asked(run, matrix, gone)
     cells = [cell for cell in matrix.cells() if cell.variant not in absent]
     missing = [cell for cell in cells if not _is_sound(run, cell)]
     job = Job(

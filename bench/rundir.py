@@ -84,12 +84,12 @@ def open_run(matrix: Matrix, out: Path | None, *, resume: bool, host: Mapping[st
     return run
 
 
-def keep_left_out(run: Path, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Say in `run.json` which variants this machine cannot measure; a run that is resumed elsewhere
-    says what holds there."""
+def keep_asked(run: Path, matrix: Matrix, left_out: Sequence[Mapping[str, Any]]) -> None:
+    """Bring `run.json` up to what is asked now: a resumed run may have another baseline or other
+    claims, and a machine that cannot measure the same variants."""
     known = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    if known.get("left_out", []) != list(entries):
-        write_json(run / "run.json", {**known, "left_out": list(entries)})
+    now = {"matrix": asdict(matrix), "left_out": list(left_out)}
+    write_json(run / "run.json", {**known, **now})
 
 
 def versions() -> dict[str, str]:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from quantswarm.bench import needs, run
+from quantswarm.bench.claims import Claim
 from quantswarm.bench.finish import finish
 from quantswarm.bench.matrix import Matrix, Variant
-from quantswarm.bench.rundir import keep_left_out, open_run
+from quantswarm.bench.rundir import keep_asked, open_run
 from quantswarm.engines import hardware
 from quantswarm.engines.base import Availability
 from quantswarm.engines.hardware import Gpu, Host
@@ -88,13 +89,33 @@ def test_a_matrix_that_needs_a_gpu_for_everything_is_refused_without_one(tmp_pat
         needs.left_out(matrix(ELSEWHERE), host())
 
 
-def test_a_run_resumed_where_the_hardware_is_says_so(tmp_path: Path) -> None:
-    folder = open_run(matrix(HERE, ELSEWHERE), tmp_path / "run", resume=False, host={})
-    gone = needs.documents(needs.left_out(matrix(HERE, ELSEWHERE), host()))
-    keep_left_out(folder, gone)
-    assert json.loads((folder / "run.json").read_text())["left_out"] == gone
-    keep_left_out(folder, [])
-    assert json.loads((folder / "run.json").read_text())["left_out"] == []
+def test_a_run_resumed_elsewhere_says_what_holds_there(tmp_path: Path) -> None:
+    asked = matrix(HERE, ELSEWHERE)
+    folder = open_run(asked, tmp_path / "run", resume=False, host={})
+    gone = needs.documents(needs.left_out(asked, host()))
+    keep_asked(folder, asked, gone)
+    known = json.loads((folder / "run.json").read_text())
+    assert known["left_out"] == gone
+    claim = Claim(
+        source="a page",
+        statement="twice",
+        theirs=2.0,
+        metric="memory_gb",
+        variant="on a GPU",
+        baseline="scripted-none",
+        users=1,
+        model="none",
+    )
+    mended = dataclasses.replace(asked, claims=(claim,), baseline="scripted-none")
+    assert open_run(mended, folder, resume=True, host={}) == folder
+    keep_asked(folder, mended, [])
+    again = json.loads((folder / "run.json").read_text())
+    assert again["left_out"] == []
+    assert again["matrix"]["claims"] == [dataclasses.asdict(claim)]
+    same = {"matrix", "left_out"}
+    assert {k: v for k, v in again.items() if k not in same} == {
+        k: v for k, v in known.items() if k not in same
+    }
 
 
 def test_the_others_are_measured_and_the_report_names_it(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,11 +12,22 @@ from quantswarm.bench.load.scenario import scenario_named
 from quantswarm.bench.matrix import FOLDER, matrix_named
 from quantswarm.models.source import names
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+ROOT = Path(__file__).parents[2]
+PAGES = ROOT / "docs" / "reproductions"
 
-from reproduction_page import END, SECTION, filled, quoted, start
-from reproduction_page import FOLDER as PAGES
 
+def _tool() -> Any:
+    """tests/reproduction_page.py, which is run by hand."""
+    path = ROOT / "tests" / "reproduction_page.py"
+    spec = importlib.util.spec_from_file_location("reproduction_page", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+TOOL = _tool()
 NAMES = sorted(path.stem for path in (FOLDER / "reproductions").glob("*.toml"))
 
 
@@ -45,8 +57,8 @@ def test_a_matrix_is_found_by_name_and_holds_claims_for_cpu_and_gpu(name: str) -
 def test_the_page_has_the_command_and_a_place_for_results(name: str) -> None:
     text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
     assert f"quantswarm bench --matrix {name}\n" in text
-    assert text.index(start(name)) < text.index(END)
-    fixed = text[: text.index(start(name))] + text[text.index(END) :]
+    assert text.index(TOOL.start(name)) < text.index(TOOL.END)
+    fixed = text[: text.index(TOOL.start(name))] + text[text.index(TOOL.END) :]
     assert len(fixed.splitlines()) <= 60
     for heading in ("## What they report", "## The same here", "## Ours", "## Reading it"):
         assert heading in text
@@ -65,7 +77,7 @@ REPORT = f"""# Which?
 
 * model: not this one
 
-{SECTION}
+{TOOL.SECTION}
 
 | source |
 | --- |
@@ -80,19 +92,19 @@ more
 
 
 def test_a_runs_table_is_put_between_the_marks_again_and_again() -> None:
-    text = quoted(REPORT)
+    text = TOOL.quoted(REPORT)
     assert text.splitlines()[:2] == ["* model: m", "* started: today"]
     assert text.endswith("* a page: reproduced.")
     assert "more" not in text
-    page = f"before\n{start('n')}\nold\n{END}\nafter\n"
-    once = filled(page, "n", text)
-    assert once.startswith(f"before\n{start('n')}\n* model: m\n")
-    assert once.endswith(f"* a page: reproduced.\n{END}\nafter\n")
-    assert filled(once, "n", text) == once
+    page = f"before\n{TOOL.start('n')}\nold\n{TOOL.END}\nafter\n"
+    once = TOOL.filled(page, "n", text)
+    assert once.startswith(f"before\n{TOOL.start('n')}\n* model: m\n")
+    assert once.endswith(f"* a page: reproduced.\n{TOOL.END}\nafter\n")
+    assert TOOL.filled(once, "n", text) == once
 
 
 def test_a_report_without_claims_and_a_page_without_marks_are_refused() -> None:
     with pytest.raises(SystemExit, match="holds no claims"):
-        quoted("# Which?\n\n## Results\n")
+        TOOL.quoted("# Which?\n\n## Results\n")
     with pytest.raises(SystemExit, match="no <!-- results: n -->"):
-        filled("page", "n", "text")
+        TOOL.filled("page", "n", "text")
