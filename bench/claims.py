@@ -11,8 +11,7 @@ from typing import Any
 from quantswarm.bench import config_file
 from quantswarm.models.errors import BadFile, UnknownName
 
-_TEXTS = ("source", "statement")
-_NEEDED = (*_TEXTS, "theirs", "metric", "variant", "baseline", "users")
+_NEEDED = ("source", "statement", "theirs", "metric", "variant", "baseline", "users")
 _OPTIONAL = ("note",)
 
 
@@ -79,7 +78,7 @@ def _claim(
         baseline=baseline,
         users=_users(entry["users"], users, path),
         model=served.pop(),
-        note=str(entry.get("note", "")),
+        note=_text(entry, "note", path) if "note" in entry else "",
     )
 
 
@@ -110,11 +109,12 @@ def _ratio(value: object) -> float | None:
 def _metric(value: object, path: Path) -> str:
     from quantswarm.bench.decide.quantities import QUANTITIES
 
-    if value not in QUANTITIES:
+    name = str(value)
+    if name not in QUANTITIES:
         raise UnknownName(
-            f"metric of a claim in {path}", str(value), QUANTITIES, next_step="mend the file"
+            f"metric of a claim in {path}", name, QUANTITIES, next_step="mend the file"
         )
-    return str(value)
+    return name
 
 
 def _named(

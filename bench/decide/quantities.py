@@ -75,10 +75,9 @@ def _of_gpus(evidence: Evidence) -> float | None:
     return max(known) / 1e9 if known else None
 
 
-def _after_load(evidence: Evidence) -> float | None:
-    found = [(c.get("footprint") or {}).get("memory_after_load_bytes") for c in evidence.cells]
-    known = [value for value in found if value is not None]
-    return max(known) / 1e9 if known else None
+def _after_load(evidence: Evidence, *, key: str) -> float | None:
+    known = [(cell.get("footprint") or {}).get(key) for cell in evidence.cells]
+    return max((value / 1e9 for value in known if value is not None), default=None)
 
 
 def _quality(evidence: Evidence, *, key: str) -> float | None:
@@ -255,8 +254,16 @@ _OWN: tuple[Quantity, ...] = (
         title="memory after load",
         unit="GB",
         larger_is_better=False,
-        of=_after_load,
-        missing=lambda _: "memory after load was not read",
+        of=functools.partial(_after_load, key="memory_after_load_bytes"),
+        missing=lambda _: "it was not read",
+    ),
+    Quantity(
+        name="gpu_memory_after_load_gb",
+        title="GPU memory after load",
+        unit="GB",
+        larger_is_better=False,
+        of=functools.partial(_after_load, key="gpu_after_load_bytes"),
+        missing=lambda _: "no GPU memory was read",
     ),
     Quantity(
         name="step_floor_ms",

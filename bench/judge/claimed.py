@@ -121,9 +121,8 @@ def _nearest(claim: Entry, ratio: float | None) -> float:
 
 def _found(claim: Entry, quantity: Quantity, known: Known) -> Found:
     names = (claim["variant"], claim["baseline"])
-    missing = [why for why in (_absence(claim, name, known) for name in names) if why]
-    if missing:
-        return Found(reason="; ".join(missing))
+    if missing := _missing(claim, names, known):
+        return Found(reason=missing)
     both = [_evidence(claim, name, known) for name in names]
     value, base = (quantity.of(evidence) for evidence in both)
     for name, number, evidence in zip(names, (value, base), both, strict=True):
@@ -163,20 +162,29 @@ def _evidence(claim: Entry, name: str, known: Known) -> Evidence:
     return Evidence(cells=cells, quality=known.quality[document] if document else None)
 
 
+def _missing(claim: Entry, names: Sequence[str], known: Known) -> str:
+    """Which of the variants have no number, and why; a reason that both have is told once."""
+    by_reason: dict[str, list[str]] = {}
+    for name in names:
+        if why := _absence(claim, name, known):
+            by_reason.setdefault(why, []).append(name)
+    return "; ".join(f"{' and '.join(whose)}: {why}" for why, whose in by_reason.items())
+
+
 def _absence(claim: Entry, name: str, known: Known) -> str:
     """Why a variant has no number under the claim's load; empty where it has one."""
-    for entry in known.left_out:
-        if entry["variant"] == name and entry.get("model") in (None, claim["model"]):
-            return f"{name} {entry['reason']}"
     cells = _mine(claim, name, known)
-    if not cells:
-        return f"{name} has no cell at {_users(claim)} in this run"
     if any(sound(cell) for cell in cells):
         return ""
+    for entry in known.left_out:
+        if entry["variant"] == name and entry.get("model") in (None, claim["model"]):
+            return str(entry["reason"])
+    if not cells:
+        return f"no cell at {_users(claim)} in this run"
     told = next((str(cell["reason"]) for cell in cells if cell.get("reason")), "")
     if told:
-        return f"{name} {cells[0]['status']}: {told.splitlines()[0]}"
-    return f"{name}: too many of its requests failed"
+        return f"{cells[0]['status']}: {told.splitlines()[0].rstrip('.')}"
+    return "too many of its requests failed"
 
 
 def _users(claim: Entry) -> str:

@@ -126,6 +126,7 @@ AGAIN = '[[variant]]\nengine = "llamacpp"\nquant = "f16"\nmodel = "synthetic/0.1
         ("[2, 3.5]", "[1, 2, 3]", "theirs must be a ratio above 0"),
         ('"a page"', '" "', "source of a claim must be words"),
         ('statement = "4', 'statement = 4 #"', "statement of a claim must be words"),
+        ("users = 8\n", "users = 8\nnote = 3\n", "note of a claim must be words"),
         ('"llamacpp-q4_0"', '"llamacpp-f16"', "is one variant"),
         ('"llamacpp-q4_0"', '"vllm-bf16"', "serve different models"),
         ("[[claim]]", "[claim]", "each under a line"),

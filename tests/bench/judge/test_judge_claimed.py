@@ -125,14 +125,17 @@ ABSENT = {"variant": "on a GPU", "model": "tiny", "reason": "needs an NVIDIA GPU
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"variant": "on a GPU"}, "on a GPU needs an NVIDIA GPU"),
-        ({"baseline": "vllm-awq"}, "vllm-awq failed: no kernel"),
-        ({"users": 8}, "vllm-int8 has no cell at 8 users in this run"),
-        ({"model": "other"}, "vllm-int8 has no cell at 1 user in this run"),
+        ({"variant": "on a GPU"}, "on a GPU: needs an NVIDIA GPU"),
+        ({"baseline": "vllm-awq"}, "vllm-awq: failed: no kernel"),
+        ({"users": 8}, "vllm-int8 and vllm-fp32: no cell at 8 users in this run"),
+        ({"model": "other"}, "vllm-int8 and vllm-fp32: no cell at 1 user in this run"),
         ({"variant": "vllm-bf16"}, "vllm-bf16: too many of its requests failed"),
         ({"metric": "gpu_memory_gb"}, "peak GPU memory of vllm-int8 is not known: no GPU memory"),
         ({"metric": "kl_mean"}, "mean KL divergence of vllm-int8 is not known: quality was not"),
-        ({"metric": "memory_after_load_gb"}, "memory after load was not read"),
+        (
+            {"metric": "memory_after_load_gb"},
+            "memory after load of vllm-int8 is not known: it was not read",
+        ),
         ({"metric": "of another version"}, "this version knows no metric of another version"),
     ],
 )
@@ -152,6 +155,13 @@ def test_what_was_not_measured_says_why(
     assert summary["left_out"] == [ABSENT]
 
 
+def test_a_variant_that_was_measured_elsewhere_counts(tmp_path: Path) -> None:
+    """A run may be resumed on a machine that lacks what the first one had."""
+    gone = ABSENT | {"variant": "vllm-int8"}
+    (found,) = judged(tmp_path / "run", claim(2.0), left_out=[gone])
+    assert found["verdict"] == REPRODUCED
+
+
 def test_a_run_without_claims_has_none(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     write_cell(run, "vllm", "fp32", Load())
@@ -161,9 +171,10 @@ def test_a_run_without_claims_has_none(tmp_path: Path) -> None:
 
 
 def test_footprint_of_a_cell_is_read_where_it_is_known(tmp_path: Path) -> None:
-    loaded = {"memory_after_load_bytes": 2_000_000_000}
+    loaded = {"memory_after_load_bytes": 2_000_000_000, "gpu_after_load_bytes": None}
     cells: list[dict[str, Any]] = [{"footprint": loaded}, {"footprint": None}, {}]
     assert QUANTITIES["memory_after_load_gb"].of(Evidence(cells=cells)) == 2.0
+    assert QUANTITIES["gpu_memory_after_load_gb"].of(Evidence(cells=cells)) is None
 
 
 def test_an_interval_that_holds_everything_settles_nothing() -> None:
