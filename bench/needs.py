@@ -52,7 +52,7 @@ def left_out(matrix: Matrix, host: Host) -> dict[Variant, str]:
 
 
 def documents(absent: Mapping[Variant, str]) -> list[dict[str, Any]]:
-    """What `run.json` and the summary hold of them, and reports print."""
+    """What `run.json` and the summary hold of them."""
     return [
         {
             "variant": variant.name,
@@ -61,7 +61,6 @@ def documents(absent: Mapping[Variant, str]) -> list[dict[str, Any]]:
             "model": variant.model,
             "needs": variant.needs,
             "reason": reason,
-            "sentence": f"{variant.name} was not measured: it {reason}.",
         }
         for variant, reason in absent.items()
     ]

@@ -110,7 +110,7 @@ def run_matrix(
     )
     say(f"run {run}: {len(missing)} of {len(cells)} cells to measure")
     for entry in gone:
-        say(entry["sentence"])
+        say(f"not measured: {entry['variant']}: {entry['reason']}")
     for _, block in groupby(missing, key=lambda cell: cell.block):
         _measure_variant(job, tuple(block))
     for variant in matrix.variants:

@@ -35,12 +35,21 @@ def table(summary: Mapping[str, Any]) -> Table | None:
 
 
 def sentences(summary: Mapping[str, Any]) -> list[str]:
-    """What each claim came to, with what is known to differ there; then who was left out."""
+    """What each claim came to, with what is known to differ there; then who was left out, once for
+    each reason, in place of a sentence for each of their claims."""
+    left_out = summary.get("left_out") or ()
+    gone = {entry["variant"] for entry in left_out}
     told = [
         " ".join(filter(None, (f"{claim['source']}: {claim['sentence']}", _ended(claim["note"]))))
         for claim in summary.get("claims") or ()
+        if claim["ours"] is not None or not gone & {claim["variant"], claim["baseline"]}
     ]
-    return told + [str(entry["sentence"]) for entry in summary.get("left_out") or ()]
+    by_reason: dict[str, list[str]] = {}
+    for entry in left_out:
+        by_reason.setdefault(entry["reason"], []).append(entry["variant"])
+    return told + [
+        f"Not measured: {', '.join(names)}: {_ended(reason)}" for reason, names in by_reason.items()
+    ]
 
 
 def _row(claim: Mapping[str, Any]) -> list[str]:

@@ -51,9 +51,8 @@ def built_for(monkeypatch: pytest.MonkeyPatch, device: str, *, available: bool =
 def test_without_a_gpu_the_variant_says_why_and_where(monkeypatch: pytest.MonkeyPatch) -> None:
     (entry,) = needs.documents(needs.left_out(matrix(HERE, ELSEWHERE), host()))
     assert (entry["variant"], entry["needs"]) == ("on a GPU", "cuda")
-    assert entry["sentence"] == (
-        "on a GPU was not measured: it needs an NVIDIA GPU, and there is none (no driver);"
-        " the same command measures it there."
+    assert entry["reason"] == (
+        "needs an NVIDIA GPU, and there is none (no driver); the same command measures it there"
     )
 
 
@@ -141,8 +140,9 @@ def test_the_others_are_measured_and_the_report_names_it(
     )
     assert asked == [3], "slots of the variant, not as many as the users"
     assert any("1 of 1 cells to measure" in line for line in said)
+    assert "not measured: on a GPU: needs more" in said
     summary, text = finish(folder, said.append)
     assert [cell["status"] for cell in summary["cells"]] == ["ok"]
     assert [entry["variant"] for entry in summary["left_out"]] == ["on a GPU"]
     for told in (text, (folder / "report.md").read_text(), (folder / "report.html").read_text()):
-        assert "on a GPU was not measured: it needs more." in told
+        assert "Not measured: on a GPU: needs more." in told

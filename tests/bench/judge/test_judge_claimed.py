@@ -119,7 +119,7 @@ def test_metrics_without_blocks_have_no_interval(tmp_path: Path) -> None:
     assert (found["low"], found["high"]) == (None, None)
 
 
-ABSENT = {"variant": "on a GPU", "model": "tiny", "reason": "needs an NVIDIA GPU", "sentence": "x"}
+ABSENT = {"variant": "on a GPU", "model": "tiny", "reason": "needs an NVIDIA GPU"}
 
 
 @pytest.mark.parametrize(
