@@ -208,9 +208,10 @@ def _sentence(claim: Entry, quantity: Quantity | None, found: Found, kind: str) 
         return f"Not measured: {found.reason}."
     least, most = _ends(claim)
     wide = "" if found.low is None else f" ({found.low:.2f} to {found.high:.2f})"
+    title = quantity.title.partition(",")[0]
     other = (found.ratio < 1 < least) or (found.ratio > 1 > most)
     return (
-        f"{kind.capitalize()}{', and the other way' if other else ''}: {quantity.title} of"
+        f"{kind.capitalize()}{', and the other way' if other else ''}: {title} of"
         f" {claim['variant']} is {times(found.ratio)}{wide} that of {claim['baseline']} at"
         f" {_users(claim)}, where {theirs_text(claim)} is reported"
         f"{f': {found.reason}' if found.reason else ''}."

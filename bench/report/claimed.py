@@ -48,7 +48,8 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     for entry in left_out:
         by_reason.setdefault(entry["reason"], []).append(entry["variant"])
     return told + [
-        f"Not measured: {', '.join(names)}: {_ended(reason)}" for reason, names in by_reason.items()
+        f"Not measured: {', '.join(names)}: {reason.rstrip('.')}."
+        for reason, names in by_reason.items()
     ]
 
 
@@ -78,4 +79,4 @@ def _with_value(name: str, value: float | None) -> str:
 
 
 def _ended(note: str) -> str:
-    return f"{note.rstrip('.')}." if note else ""
+    return f"{note[:1].upper()}{note[1:].rstrip('.')}." if note else ""

@@ -54,7 +54,7 @@ def test_the_markdown_table_can_be_pasted(tmp_path: Path) -> None:
     assert "\n".join(section[2:6]) == TABLE
     told = [line for line in section if line.startswith("* ")]
     assert len(told) == 2
-    assert told[0].endswith("where 0.50× is reported. a GPU there.")
+    assert told[0].endswith("where 0.50× is reported. A GPU there.")
     assert told[1] == f"* {GONE}"
 
 
