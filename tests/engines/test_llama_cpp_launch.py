@@ -1,4 +1,4 @@
-"""The launcher mends `min_tokens` for models with several end tokens, and takes every request id."""
+"""The launcher mends `min_tokens` for models with several end tokens, and takes every id."""
 
 from __future__ import annotations
 
