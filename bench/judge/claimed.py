@@ -187,6 +187,15 @@ def _absence(claim: Entry, name: str, known: Known) -> str:
     return "too many of its requests failed"
 
 
+def _other_way(claim: Entry, found: Found) -> bool:
+    """Whether the ratio lies clearly on the other side of 1 than what is reported."""
+    assert found.ratio is not None
+    least, most = _ends(claim)
+    low, high = found.low or found.ratio, found.high or found.ratio
+    less = high < 1 < least and math.log(found.ratio) < -TOLERANCE
+    return less or (low > 1 > most and math.log(found.ratio) > TOLERANCE)
+
+
 def _users(claim: Entry) -> str:
     count = claim["users"]
     return f"{count} user{'' if count == 1 else 's'}"
@@ -206,10 +215,9 @@ def theirs_text(claim: Entry) -> str:
 def _sentence(claim: Entry, quantity: Quantity | None, found: Found, kind: str) -> str:
     if found.ratio is None or quantity is None:
         return f"Not measured: {found.reason}."
-    least, most = _ends(claim)
     wide = "" if found.low is None else f" ({found.low:.2f} to {found.high:.2f})"
     title = quantity.title.partition(",")[0]
-    other = (found.ratio < 1 < least) or (found.ratio > 1 > most)
+    other = _other_way(claim, found)
     return (
         f"{kind.capitalize()}{', and the other way' if other else ''}: {title} of"
         f" {claim['variant']} is {times(found.ratio)}{wide} that of {claim['baseline']} at"

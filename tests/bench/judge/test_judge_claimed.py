@@ -104,6 +104,21 @@ def test_an_effect_the_other_way_is_said(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (Found(ratio=1.2), True),
+        (Found(ratio=1.02), False),
+        (Found(ratio=1.2, low=0.9, high=1.5), False),
+        (Found(ratio=1.2, low=1.1, high=1.3), True),
+        (Found(ratio=0.9, low=0.8, high=1.0), False),
+    ],
+)
+def test_the_other_way_must_be_clear(found: Found, said: bool) -> None:
+    sentence = _sentence(claim(0.5), QUANTITIES["output_throughput"], found, SMALLER)
+    assert sentence.startswith("Smaller, and the other way: " if said else "Smaller: ")
+
+
 def test_inside_a_reported_range_the_ratios_agree(tmp_path: Path) -> None:
     inside, below = judged(
         tmp_path / "run", claim(1.5, theirs_most=3.0), claim(4.0, theirs_most=5.0)
