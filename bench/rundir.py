@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -82,6 +82,14 @@ def open_run(matrix: Matrix, out: Path | None, *, resume: bool, host: Mapping[st
         },
     )
     return run
+
+
+def keep_asked(run: Path, matrix: Matrix, left_out: Sequence[Mapping[str, Any]]) -> None:
+    """Bring `run.json` up to what is asked now: a resumed run may have another baseline or other
+    claims, and a machine that cannot measure the same variants."""
+    known = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    now = {"matrix": asdict(matrix), "left_out": list(left_out)}
+    write_json(run / "run.json", {**known, **now})
 
 
 def versions() -> dict[str, str]:

@@ -1,12 +1,13 @@
 """Start llama-cpp-python's server on llama.cpp libraries that load their CPU code at run time.
 
 `python -m quantswarm.engines.llama_cpp_launch ARGS…` is `python -m llama_cpp.server ARGS…`, with
-two things put right first:
+three things put right first:
 
 * Such a llama.cpp has no compute code inside libllama and looks for it beside the running program,
   which is Python here: the libraries in `LLAMA_CPP_LIB_PATH` are loaded explicitly.
 * Its `min_tokens` holds back one end token only; a model with several would stop early, and answers
   of a measurement must have the length that was asked for.
+* It takes nothing but a UUID as X-Request-Id, and answers any other id with an empty 400.
 """
 
 from __future__ import annotations
@@ -57,13 +58,20 @@ def hold_every_end_token(package: Any) -> None:
     package.MinTokensLogitsProcessor = processor
 
 
+def accept_every_request_id(plugin: Any) -> None:
+    """An id is the client's own; the load generator's are shorter than a UUID."""
+    plugin.validate_uuid = lambda _self, _value: None
+
+
 def main() -> None:
-    """Load the libraries, mend `min_tokens`, then become the server."""
+    """Load the libraries, mend the server, then become it."""
     folder = os.environ.get("LLAMA_CPP_LIB_PATH")
     if folder:
         load_backends(Path(folder))
     import llama_cpp
+    from starlette_context.plugins.request_id import RequestIdPlugin
 
+    accept_every_request_id(RequestIdPlugin)
     hold_every_end_token(llama_cpp)
     sys.argv[0] = "llama_cpp.server"
     runpy.run_module("llama_cpp.server", run_name="__main__", alter_sys=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from quantswarm.models import gguf_file, hf_folder, safetensors_file
 from quantswarm.models.artefact import Artefact
-from quantswarm.models.shapes import Shape
+from quantswarm.models.shapes import AnyShape
 
 LAYERS, EMBEDDINGS, HEAD, NORMS, OTHER = "layers", "embeddings", "head", "norms", "other"
 COMPONENTS = (LAYERS, EMBEDDINGS, HEAD, NORMS, OTHER)
@@ -166,7 +166,7 @@ def of_gguf(header: gguf_file.GgufHeader) -> Weights:
     )
 
 
-def dimensions_of(shape: Shape) -> tuple[int, int]:
+def dimensions_of(shape: AnyShape) -> tuple[int, int]:
     """Numbers of the key-value cache for a token, and the attention's width over all layers."""
     per_head = shape.layers * shape.head_size
     return 2 * per_head * shape.kv_heads, per_head * shape.heads

@@ -75,6 +75,11 @@ def _of_gpus(evidence: Evidence) -> float | None:
     return max(known) / 1e9 if known else None
 
 
+def _after_load(evidence: Evidence, *, key: str) -> float | None:
+    known = [(cell.get("footprint") or {}).get(key) for cell in evidence.cells]
+    return max((value / 1e9 for value in known if value is not None), default=None)
+
+
 def _quality(evidence: Evidence, *, key: str) -> float | None:
     value = (evidence.quality or {}).get(key)
     return None if value is None else float(value)
@@ -235,6 +240,38 @@ _OWN: tuple[Quantity, ...] = (
         unit="bytes",
         larger_is_better=False,
         of=functools.partial(_ceiling, key="kv_bytes_per_token"),
+    ),
+    Quantity(
+        name="kv_cache_tokens",
+        title="tokens that the cache holds",
+        unit="tokens",
+        larger_is_better=True,
+        of=functools.partial(_largest, key="kv_cache_tokens"),
+        missing=lambda _: "the server's log does not tell it",
+    ),
+    Quantity(
+        name="memory_after_load_gb",
+        title="memory after load",
+        unit="GB",
+        larger_is_better=False,
+        of=functools.partial(_after_load, key="memory_after_load_bytes"),
+        missing=lambda _: "it was not read",
+    ),
+    Quantity(
+        name="gpu_memory_after_load_gb",
+        title="GPU memory after load",
+        unit="GB",
+        larger_is_better=False,
+        of=functools.partial(_after_load, key="gpu_after_load_bytes"),
+        missing=lambda _: "no GPU memory was read",
+    ),
+    Quantity(
+        name="step_floor_ms",
+        title="floor of a step",
+        unit="ms",
+        larger_is_better=False,
+        of=functools.partial(_ceiling, key="step_floor_ms"),
+        missing=lambda _: "no ceiling follows from what is known",
     ),
     Quantity(
         name="share_of_decode_ceiling",

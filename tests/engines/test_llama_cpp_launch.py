@@ -1,10 +1,17 @@
-"""The launcher mends `min_tokens` for models with several end tokens, and only that."""
+"""The launcher mends `min_tokens` for models with several end tokens, and takes every id."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 
-from quantswarm.engines.llama_cpp_launch import end_tokens, hold_every_end_token, load_backends
+import pytest
+
+from quantswarm.engines.llama_cpp_launch import (
+    accept_every_request_id,
+    end_tokens,
+    hold_every_end_token,
+    load_backends,
+)
 
 
 class Llama:
@@ -32,3 +39,15 @@ def test_every_end_token_is_held_back():
 
 def test_a_folder_without_such_libraries_is_left_alone(tmp_path):
     load_backends(tmp_path)
+
+
+def test_a_request_may_have_any_id() -> None:
+    """Its server would answer 400 to an id that is no UUID, as the load generator's are not."""
+    plugins = pytest.importorskip("starlette_context.plugins")
+    errors = pytest.importorskip("starlette_context.errors")
+
+    plugin = type("Plugin", (plugins.RequestIdPlugin,), {})
+    with pytest.raises(errors.WrongUUIDError):
+        plugin().validate_uuid("c0ffee123456")
+    accept_every_request_id(plugin)
+    plugin().validate_uuid("c0ffee123456")
