@@ -49,6 +49,7 @@ Made = tuple[str, int, int, int, bool]
 
 def of_shape(shape: Shape, quant: str, *, group: int = GROUP) -> Weights | None:
     """None for a quantization whose layout is known only once it is made."""
+    quant = quant.removesuffix("-nearest")  # other roundings, the same layouts
     parts = tuple(_parts(shape, quant, group))
     if not parts:
         return None
