@@ -61,9 +61,10 @@ def test_every_layer_is_rounded_to_nearest_and_the_rest_untouched(
     account = json.loads((made.path / finish.PROVENANCE).read_text())
     assert account["method"] == quant
     errors = {facts["layer"]: facts["relative_error"] for facts in account["layers"]}
-    assert errors == pytest.approx({f["layer"]: f["relative_error"] for f in told}, rel=1e-6)
+    assert errors == pytest.approx({f["layer"]: f["relative_error"] for f in told}, rel=5e-3)
 
 
+@pytest.mark.usefixtures("_micro_shape")
 @ALL
 def test_it_is_recognised_as_what_it_imitates_and_planned_to_the_byte(
     micro: ModelSource, quant: str
