@@ -11,8 +11,11 @@ from quantswarm.models.errors import BadFile, UnknownName
 
 
 def find(kind: str, name: str, shipped: Path) -> Path:
-    """The file of that name in `shipped`, or `name` as a path; `UnknownName` with near misses."""
-    known = {path.stem: path for path in shipped.glob("*.toml")}
+    """The file of that name in `shipped` or a folder in it, or `name` as a path.
+
+    `UnknownName` with near misses for what is neither.
+    """
+    known = {path.stem: path for path in sorted(shipped.rglob("*.toml"))}
     if name in known:
         return known[name]
     if name.endswith(".toml") or "/" in name:

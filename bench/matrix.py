@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quantswarm.bench import config_file
+from quantswarm.bench.claims import Claim, claims_in
 from quantswarm.bench.load.arrivals import Arrivals
 from quantswarm.bench.open_loads import arrivals_in, at_rates, rates_in
 from quantswarm.bench.quality.asked import Asked, asked_in
@@ -17,6 +18,8 @@ from quantswarm.bench.quantity import AUTO
 from quantswarm.models.errors import BadFile, UnknownName
 
 FOLDER = Path(__file__).parent / "matrices"
+HARDWARE = ("cuda",)
+"""What a variant may say that it `needs`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +28,9 @@ class Variant:
 
     `eager` None leaves vLLM's graph compilation to the matrix's default, which is vLLM's own.
     `options` are the engine's own, as `--option` gives them. `label` sets apart variants that
-    engine and quantization do not.
+    engine and quantization do not. `slots` is how many requests at once its server makes room for,
+    None as many as its loads need. A variant with `needs` is left out where that is absent. `users`
+    are its own closed loops; empty takes the matrix's.
     """
 
     engine: str
@@ -36,6 +41,9 @@ class Variant:
     threads: int | None = None
     label: str | None = None
     options: tuple[tuple[str, str], ...] = ()
+    slots: int | None = None
+    needs: str | None = None
+    users: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -76,7 +84,8 @@ class Matrix:
     they are. `slots` is how many requests at once a server makes room for; None: as many as the
     most users, or the default. `baseline` is a variant's name that the others are compared with.
     `processes` of the load generator, None as many as a cell's users need. `quality` is measured
-    once a variant, after its last load; None leaves it out.
+    once a variant, after its last load; None leaves it out. `claims` are what others report of
+    the same variants, to be held against what is measured.
     """
 
     name: str
@@ -94,11 +103,16 @@ class Matrix:
     baseline: str | None = None
     processes: int | None = None
     quality: Asked | None = None
+    claims: tuple[Claim, ...] = ()
 
-    @property
-    def places(self) -> int | None:
-        """Requests at once that a server must hold; None leaves it to the default."""
-        return self.slots or max(self.users, default=None)
+    def places_of(self, variant: Variant) -> int | None:
+        """Requests at once that its server must hold; None leaves it to the default."""
+        most = max(self.users_of(variant), default=None)
+        return variant.slots or self.slots or most
+
+    def users_of(self, variant: Variant) -> tuple[int, ...]:
+        """The numbers of users that a variant is measured with, few first."""
+        return tuple(sorted(variant.users or self.users))
 
     def cells(self) -> tuple[Cell, ...]:
         """In the order they run: one server after another, each from few users to many.
@@ -110,14 +124,14 @@ class Matrix:
             self._cell(variant, load, number, (number - 1) * len(self.variants) + place)
             for number in range(1, self.rounds + 1)
             for place, variant in enumerate(self._in_round(number), start=1)
-            for load in self._loads()
+            for load in self._loads(variant)
         )
 
     def _in_round(self, number: int) -> tuple[Variant, ...]:
         return self.variants if number % 2 else self.variants[::-1]
 
-    def _loads(self) -> tuple[int | Arrivals, ...]:
-        return (*sorted(self.users), *at_rates(self.arrivals, self.rates))
+    def _loads(self, variant: Variant) -> tuple[int | Arrivals, ...]:
+        return (*self.users_of(variant), *at_rates(self.arrivals, self.rates))
 
     def _cell(self, variant: Variant, load: int | Arrivals, number: int, block: int) -> Cell:
         again = "" if number == 1 else f"-round{number}"
@@ -137,12 +151,12 @@ class Matrix:
         facts = {key: value for key, value in asdict(self).items() if key not in _OUTSIDE_CELLS}
         _leave_out_defaults(facts, Matrix, ("arrivals", "rates", "rounds", "slots", "processes"))
         for variant in facts["variants"]:
-            _leave_out_defaults(variant, Variant, ("label", "options"))
+            _leave_out_defaults(variant, Variant, ("label", "options", "slots", "needs", "users"))
         text = json.dumps(facts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-_OUTSIDE_CELLS = ("baseline", "quality")
+_OUTSIDE_CELLS = ("baseline", "quality", "claims")
 
 
 def _leave_out_defaults(
@@ -178,28 +192,30 @@ def read_matrix(path: Path) -> Matrix:
 
 def matrix_from(document: Mapping[str, Any], path: Path) -> Matrix:
     """A matrix from its parsed document; `path` serves messages only."""
-    config_file.check_keys(document, {*_names_of(Matrix) - {"variants"}, "variant"}, path)
+    tables = {"variant", "claim"}
+    config_file.check_keys(document, {*_names_of(Matrix) - {"variants", "claims"}, *tables}, path)
     for key in ("model", "scenario", "variant"):
         if not document.get(key):
             raise _wrong(path, f"{key!r} is missing or empty")
     model, rates = str(document["model"]), rates_in(document, path)
-    slots = document.get("slots")
+    variants, users = _variants(document["variant"], model, path), _users(document, path)
     matrix = Matrix(
         name=_slug(str(document.get("name", path.stem)), "._-"),
         model=model,
         scenario=str(document["scenario"]),
-        users=_users(document.get("users", []), path),
-        variants=_variants(document["variant"], model, path),
+        users=users,
+        variants=variants,
         warmup_s=_seconds(document, "warmup_s", path, zero=True),
         duration_s=_seconds(document, "duration_s", path),
         seed=_whole(document.get("seed", 0), "seed", path, least=None),
         arrivals=arrivals_in(document, rates, path),
         rates=rates,
         rounds=_whole(document.get("rounds", 1), "rounds", path, least=1),
-        slots=None if slots is None else _whole(slots, "slots", path, least=1),
+        slots=_slots(document, path),
         baseline=None if "baseline" not in document else str(document["baseline"]),
         processes=_processes(document.get("processes"), path),
         quality=asked_in(document, model, path),
+        claims=claims_in(document, [(v.name, v.model) for v in variants], users, path),
     )
     if not matrix.users and matrix.arrivals is None:
         raise _wrong(path, "'users' is missing or empty, and there are no 'rates'")
@@ -229,7 +245,23 @@ def _variant(entry: Mapping[str, Any], model: str, path: Path) -> Variant:
         threads=None if threads is None else _whole(threads, "threads", path, least=1),
         label=None if label is None else str(label),
         options=_options(entry.get("options", {}), path),
+        slots=_slots(entry, path),
+        needs=_needs(entry.get("needs"), path),
+        users=_users(entry, path),
     )
+
+
+def _slots(entry: Mapping[str, Any], path: Path) -> int | None:
+    value = entry.get("slots")
+    return None if value is None else _whole(value, "slots", path, least=1)
+
+
+def _needs(value: object, path: Path) -> str | None:
+    if value is not None and value not in HARDWARE:
+        raise UnknownName(
+            f"needs of a variant in {path}", str(value), HARDWARE, next_step="mend the file"
+        )
+    return None if value is None else str(value)
 
 
 def _options(value: object, path: Path) -> tuple[tuple[str, str], ...]:
@@ -238,7 +270,8 @@ def _options(value: object, path: Path) -> tuple[tuple[str, str], ...]:
     return tuple((str(key), str(option)) for key, option in value.items())
 
 
-def _users(value: object, path: Path) -> tuple[int, ...]:
+def _users(document: Mapping[str, Any], path: Path) -> tuple[int, ...]:
+    value = document.get("users", [])
     counts = value if isinstance(value, list) else [value]
     if not all(type(count) is int and count > 0 for count in counts):
         raise _wrong(path, f"users must be positive whole numbers, found {value!r}")

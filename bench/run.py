@@ -17,12 +17,14 @@ from quantswarm.bench.estimate import Estimate
 from quantswarm.bench.judge.cell import judge
 from quantswarm.bench.load.scenario import Scenario, scenario_named
 from quantswarm.bench.matrix import Cell, Matrix, Variant
+from quantswarm.bench.needs import documents, left_out
 from quantswarm.bench.physics.before import physics_of
 from quantswarm.bench.physics.said import say_ceilings
 from quantswarm.bench.quality import step as quality
 from quantswarm.bench.rundir import (
     cell_folder,
     fresh_cell,
+    keep_left_out,
     open_run,
     status_of,
     write_manifest,
@@ -81,16 +83,21 @@ def run_matrix(
     """Measure every cell that has no valid result yet; returns the run directory.
 
     Names and pairs are checked for all variants before anything starts. An engine that cannot run
-    here, a server that dies or a swarm that fails makes a failed cell with its reason. Figures of
-    the machine from before `since` are taken again.
+    here, a server that dies or a swarm that fails makes a failed cell with its reason. A variant
+    that `needs` absent hardware is left out by name. Figures of the machine from before `since` are
+    taken again.
     """
     scenario = scenario_named(matrix.scenario)
     if base.api_key_file is not None:
         key_in(base.api_key_file)
     for variant in matrix.variants:
         check_pair(variant.engine, variant.quant)
+    absent = left_out(matrix, hardware.host())
     run = open_run(matrix, out, resume=resume, host=hardware.host().as_dict())
-    missing = [cell for cell in matrix.cells() if not _is_sound(run, cell)]
+    gone = documents(absent)
+    keep_left_out(run, gone)
+    cells = [cell for cell in matrix.cells() if cell.variant not in absent]
+    missing = [cell for cell in cells if not _is_sound(run, cell)]
     job = Job(
         matrix=matrix,
         scenario=scenario,
@@ -101,9 +108,14 @@ def run_matrix(
         gpus=vacancy(Gpus.opened()),
         since=since,
     )
-    say(f"run {run}: {len(missing)} of {len(matrix.cells())} cells to measure")
-    for _, cells in groupby(missing, key=lambda cell: cell.block):
-        _measure_variant(job, tuple(cells))
+    say(
+        f"run {run}: {len(missing)} of {len(cells)} cells to measure,"
+        f" about {job.estimate.minutes_left():.0f} min once their weights are made"
+    )
+    for entry in gone:
+        say(entry["sentence"])
+    for _, block in groupby(missing, key=lambda cell: cell.block):
+        _measure_variant(job, tuple(block))
     for variant in matrix.variants:
         _catch_up(job, variant)
     return run
@@ -181,7 +193,7 @@ def _serving(job: Job, cell: Cell, *, purpose: str = "") -> Iterator[Up]:
     options = dataclasses.replace(
         job.base,
         port=0,
-        users=job.matrix.places,
+        users=job.matrix.places_of(variant),
         gpu_layers=variant.gpu_layers or job.base.gpu_layers,
         eager=variant.eager or job.base.eager,
         threads=variant.threads or job.base.threads,
@@ -198,7 +210,7 @@ def _serving(job: Job, cell: Cell, *, purpose: str = "") -> Iterator[Up]:
         f"on {variant.model}; about {job.estimate.minutes_left():.0f} min left in all"
     )
     physics = physics_of(selection, prepared, since=job.since, say=job.say)
-    say_ceilings(physics, job.scenario, job.matrix.users, job.say)
+    say_ceilings(physics, job.scenario, job.matrix.users_of(variant), job.say)
     remarks = job.gpus.settled() if prepared.spec.device == "cuda" else ()
     with running(
         selection.engine,

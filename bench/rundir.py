@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -82,6 +82,14 @@ def open_run(matrix: Matrix, out: Path | None, *, resume: bool, host: Mapping[st
         },
     )
     return run
+
+
+def keep_left_out(run: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Say in `run.json` which variants this machine cannot measure; a run that is resumed elsewhere
+    says what holds there."""
+    known = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    if known.get("left_out", []) != list(entries):
+        write_json(run / "run.json", {**known, "left_out": list(entries)})
 
 
 def versions() -> dict[str, str]:

@@ -242,10 +242,10 @@ def _joined(cores: Sequence[int]) -> str:
 
 def _kv_elements(config: Path) -> int | None:
     """Numbers stored for one token in the key-value cache, None when the file does not tell."""
+    from quantswarm.models.weight_parts import attention_of
+
     try:
         facts = json.loads(config.read_text(encoding="utf-8"))
-        heads = facts.get("num_key_value_heads") or facts["num_attention_heads"]
-        size = facts.get("head_dim") or facts["hidden_size"] // facts["num_attention_heads"]
-        return int(2 * facts["num_hidden_layers"] * heads * size)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError):
         return None
+    return attention_of(facts)[0]

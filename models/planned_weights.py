@@ -6,14 +6,17 @@ Layouts are those that the recipes write; how llama.cpp mixes types in a K-quant
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
-from quantswarm.models.shapes import Shape
+from quantswarm.models.gpt2_shape import Gpt2Shape
+from quantswarm.models.shapes import AnyShape, Shape
 from quantswarm.models.weight_parts import (
     EMBEDDINGS,
     HEAD,
     LAYERS,
     NORMS,
+    OTHER,
     Part,
     Weights,
     component_of,
@@ -47,10 +50,13 @@ Made = tuple[str, int, int, int, bool]
 """A tensor as stored: type, bytes, elements, weights of the model, whether it is plain."""
 
 
-def of_shape(shape: Shape, quant: str, *, group: int = GROUP) -> Weights | None:
+def of_shape(shape: AnyShape, quant: str, *, group: int = GROUP) -> Weights | None:
     """None for a quantization whose layout is known only once it is made."""
     quant = quant.removesuffix("-nearest")  # other roundings, the same layouts
-    parts = tuple(_parts(shape, quant, group))
+    if isinstance(shape, Gpt2Shape):
+        parts = tuple(_gpt2_parts(shape, quant))
+    else:
+        parts = tuple(_parts(shape, quant, group))
     if not parts:
         return None
     kv, width = dimensions_of(shape)
@@ -60,6 +66,21 @@ def of_shape(shape: Shape, quant: str, *, group: int = GROUP) -> Weights | None:
         attention_width=width,
         stored_as=None if quant in _GGML or quant.endswith("_0-kv") else "bfloat16",
     )
+
+
+def _gpt2_parts(shape: Gpt2Shape, quant: str) -> Iterator[Part]:
+    """As it is stored: no recipe makes other weights of it."""
+    for name, dimensions in shape.tensors() if quant in _PLAIN else ():
+        component, elements = component_of(name, len(dimensions)), math.prod(dimensions)
+        yield Part(
+            component=component,
+            kind="bfloat16",
+            stored_bytes=2 * elements,
+            elements=elements,
+            parameters=elements if len(dimensions) > 1 else 0,
+            plain=True,
+            read=component != OTHER,
+        )
 
 
 def _parts(shape: Shape, quant: str, group: int) -> Iterator[Part]:

@@ -1,7 +1,8 @@
-"""Dimensions of the synthetic models: Llama shapes after well-known models, for speed only.
+"""Dimensions of the synthetic models: Llama shapes after well-known models, and GPT-2's own.
 
 Widths are multiples of 256 (K-quants), so groups of 128 divide them too; head sizes are 64 or 128.
 Where the original's width is none (Qwen2.5-0.5B has 896), the nearest shape of its size is taken.
+All are for speed only.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantswarm.models.errors import UnknownName
+from quantswarm.models.gpt2_shape import GPT2, Gpt2Shape
 
 PREFIX = "synthetic/"
 
@@ -36,6 +38,19 @@ class Shape:
         return sum(rows * columns for _, (rows, columns) in self.matrices()) + self.width * (
             2 * self.layers + 1
         )
+
+    @property
+    def head(self) -> str:
+        """The tensor that logits are made with."""
+        return "lm_head.weight"
+
+    def tensors(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Every tensor as it is stored: name and dimensions."""
+        yield from self.matrices()
+        for layer in range(self.layers):
+            yield f"model.layers.{layer}.input_layernorm.weight", (self.width,)
+            yield f"model.layers.{layer}.post_attention_layernorm.weight", (self.width,)
+        yield "model.norm.weight", (self.width,)
 
     def matrices(self) -> Iterator[tuple[str, tuple[int, int]]]:
         """Every two-dimensional weight: name and (outputs, inputs)."""
@@ -80,7 +95,10 @@ class Shape:
         }
 
 
-_ALL = (
+AnyShape = Shape | Gpt2Shape
+
+_ALL: tuple[AnyShape, ...] = (
+    GPT2,
     Shape(
         name="0.1b",
         after="GPT-2 small",
@@ -146,7 +164,7 @@ _ALL = (
     ),
 )
 
-SHAPES: Mapping[str, Shape] = {shape.name: shape for shape in _ALL}
+SHAPES: Mapping[str, AnyShape] = {shape.name: shape for shape in _ALL}
 
 
 def names() -> tuple[str, ...]:
@@ -154,7 +172,7 @@ def names() -> tuple[str, ...]:
     return tuple(PREFIX + name for name in SHAPES)
 
 
-def named(name: str) -> Shape:
+def named(name: str) -> AnyShape:
     """The shape of `synthetic/<shape>`; `UnknownName` with near misses otherwise."""
     found = SHAPES.get(name.removeprefix(PREFIX))
     if found is None:

@@ -2,7 +2,8 @@
 
 Weights are drawn as bfloat16 bit patterns: random sign and fraction, exponent one of two, so that
 |w| lies in [2**-7, 2**-5) with a root mean square of 0.019. That is quick (no normal deviates), the
-same on every machine, exact in float16, and keeps activations finite in every dtype.
+same on every machine, exact in float16, and keeps activations finite in every dtype. Norms are 1,
+biases 0.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from quantswarm.models import safetensors_file
 from quantswarm.models.artefact import ModelSource
 from quantswarm.models.sealed import Contents, sealed_folder
-from quantswarm.models.shapes import PREFIX, Shape
+from quantswarm.models.shapes import PREFIX, AnyShape
 from quantswarm.models.space import require_disk, require_memory
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _EXPONENT = 0x3C00
 """2**-7 in bfloat16; the lowest bit of the exponent is left to chance."""
 
 
-def source(shape: Shape) -> ModelSource:
+def source(shape: AnyShape) -> ModelSource:
     """The model of that shape, written first if it is not there; `NoSpace` with numbers."""
     from quantswarm.models.source import from_folder
 
@@ -47,7 +48,7 @@ def source(shape: Shape) -> ModelSource:
     return _with_fingerprint(made, plan.fingerprint)
 
 
-def planned(shape: Shape) -> ModelSource:
+def planned(shape: AnyShape) -> ModelSource:
     """What `source` returns, before anything is written."""
     from quantswarm.models.source import tiny_folder
     from quantswarm.models.store import home
@@ -73,7 +74,7 @@ def _with_fingerprint(made: ModelSource, fingerprint: str) -> ModelSource:
     return dataclasses.replace(made, fingerprint=fingerprint)
 
 
-def _build(shape: Shape, folder: Path) -> Contents:
+def _build(shape: AnyShape, folder: Path) -> Contents:
     from quantswarm.models import synthetic_tokenizer
     from quantswarm.models.source import tiny_folder
 
@@ -92,9 +93,9 @@ def _build(shape: Shape, folder: Path) -> Contents:
     return Contents(facts={"shape": shape.name, "version": _VERSION})
 
 
-def write_weights(shape: Shape, folder: Path, silent: Iterable[int]) -> None:
-    """Shards and their index; rows of `lm_head` whose ids are in `silent` are zero."""
-    silent_rows = tuple(silent)
+def write_weights(shape: AnyShape, folder: Path, silent: Iterable[int]) -> None:
+    """Shards and their index; rows of the head whose ids are in `silent` are zero."""
+    silent_rows = {shape.head: tuple(silent)}
     shards = _in_shards(shape)
     weight_map: dict[str, str] = {}
     for number, tensors in enumerate(shards, start=1):
@@ -102,7 +103,7 @@ def write_weights(shape: Shape, folder: Path, silent: Iterable[int]) -> None:
         with (folder / name).open("wb") as out:
             safetensors_file.write_header(out, [(key, "BF16", dims) for key, dims in tensors])
             for key, dims in tensors:
-                _write_tensor(out, key, dims, silent_rows)
+                _write_tensor(out, key, dims, silent_rows.get(key, ()))
         weight_map |= dict.fromkeys((key for key, _ in tensors), name)
     total = {"total_size": 2 * shape.parameters}
     _write_json(
@@ -110,18 +111,10 @@ def write_weights(shape: Shape, folder: Path, silent: Iterable[int]) -> None:
     )
 
 
-def _tensors(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield from shape.matrices()
-    for layer in range(shape.layers):
-        yield f"model.layers.{layer}.input_layernorm.weight", (shape.width,)
-        yield f"model.layers.{layer}.post_attention_layernorm.weight", (shape.width,)
-    yield "model.norm.weight", (shape.width,)
-
-
-def _in_shards(shape: Shape) -> list[list[tuple[str, tuple[int, ...]]]]:
+def _in_shards(shape: AnyShape) -> list[list[tuple[str, tuple[int, ...]]]]:
     shards: list[list[tuple[str, tuple[int, ...]]]] = [[]]
     room = _SHARD_BYTES
-    for key, dims in _tensors(shape):
+    for key, dims in shape.tensors():
         size = 2 * dims[0] * (dims[1] if len(dims) == 2 else 1)
         if shards[-1] and size > room:
             shards.append([])
@@ -138,11 +131,12 @@ def _write_tensor(
     import numpy as np
 
     if len(dims) == 1:
-        out.write(np.full(dims, _ONE, dtype="<u2").tobytes())
+        value = 0 if key.endswith(".bias") else _ONE
+        out.write(np.full(dims, value, dtype="<u2").tobytes())
         return
     generator = np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]))
     rows, columns = dims
-    silent = np.asarray(silent_rows if key == "lm_head.weight" else (), dtype=np.int64)
+    silent = np.asarray(silent_rows, dtype=np.int64)
     step = max(1, _BLOCK_ELEMENTS // columns)
     for first in range(0, rows, step):
         block = random_bfloat16(generator, min(step, rows - first), columns)

@@ -13,7 +13,7 @@ from typing import Any
 
 from quantswarm.models import gguf_file, hf_folder, safetensors_file
 from quantswarm.models.artefact import Artefact
-from quantswarm.models.shapes import Shape
+from quantswarm.models.shapes import AnyShape
 
 LAYERS, EMBEDDINGS, HEAD, NORMS, OTHER = "layers", "embeddings", "head", "norms", "other"
 COMPONENTS = (LAYERS, EMBEDDINGS, HEAD, NORMS, OTHER)
@@ -36,6 +36,17 @@ _ORDER = "order"
 _PACKED = {"qweight": 8, "weight_packed": 8}
 """Suffix of words of 32 bits → weights in each."""
 _EXPERTS = re.compile(r"\.experts\.|_exps\.")
+_IN_LAYER = re.compile(r"(model\.layers|blk|(transformer\.)?h)\.\d+\.")
+"""How Hugging Face's Llamas, llama.cpp and GPT-2 begin the name of a layer's tensor."""
+_LAST_NORM = ("model.norm.", "output_norm.", "transformer.ln_f.", "ln_f.")
+_MASK_DIMENSIONS = 4
+"""GPT-2's checkpoints of the hub hold masks of [1, 1, positions, positions] in every layer."""
+_GPT2_KEYS = {
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "hidden_size": "n_embd",
+}
+"""GPT-2's own names of what config.json says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +124,7 @@ def of_folder(folder: hf_folder.HfFolder) -> Weights:
     tied = not any(entry.name.startswith("lm_head.") for entry in folder.tensors)
     parts = merged(_entry_part(entry, tied=tied) for entry in folder.tensors)
     dtype = config.get("torch_dtype") or config.get("dtype") or folder.config.get("torch_dtype")
-    kv, width = _attention(config)
+    kv, width = attention_of(config)
     return Weights(
         parts=parts,
         kv_elements=kv,
@@ -140,7 +151,7 @@ def of_gguf(header: gguf_file.GgufHeader) -> Weights:
     )
 
 
-def dimensions_of(shape: Shape) -> tuple[int, int]:
+def dimensions_of(shape: AnyShape) -> tuple[int, int]:
     """Numbers of the key-value cache for a token, and the attention's width over all layers."""
     per_head = shape.layers * shape.head_size
     return 2 * per_head * shape.kv_heads, per_head * shape.heads
@@ -169,15 +180,18 @@ def merged(parts: Iterable[Part]) -> tuple[Part, ...]:
 
 
 def component_of(name: str, dimensions: int) -> str:
-    """Where a tensor belongs, by Hugging Face's or llama.cpp's name of it."""
-    if name.startswith(("token_embd.", "model.embed_tokens.")):
+    """Where a tensor belongs, by Hugging Face's or llama.cpp's name of it.
+
+    A table of learned positions is other: a step reads one row of it, and no head is made of it.
+    """
+    if name.startswith(("token_embd.", "model.embed_tokens.", "transformer.wte.", "wte.")):
         return EMBEDDINGS
     if name.startswith(("output.", "lm_head.")):
         return HEAD
-    inside = re.match(r"(model\.layers|blk)\.\d+\.", name) is not None
-    if "norm" in name.rpartition(".")[0] and dimensions == 1:
-        return NORMS if inside or name.startswith(("model.norm.", "output_norm.")) else OTHER
-    return LAYERS if inside else OTHER
+    inside, module = _IN_LAYER.match(name) is not None, name.rpartition(".")[0]
+    if dimensions == 1 and ("norm" in module or re.search(r"\bln_[12f]$", module)):
+        return NORMS if inside or name.startswith(_LAST_NORM) else OTHER
+    return LAYERS if inside and dimensions < _MASK_DIMENSIONS else OTHER
 
 
 def _entry_part(entry: safetensors_file.Entry, *, tied: bool) -> Part:
@@ -230,12 +244,13 @@ def _unknown(parts: Iterable[Part], names: Iterable[str]) -> str:
     if any(_EXPERTS.search(name) for name in names):
         return "a mixture of experts: which of them a step reads depends on the tokens"
     if not any(part.component == LAYERS for part in parts):
-        return "its tensors are not named as those of a Llama, Mistral or Qwen2 are"
+        return "its tensors are not named as those of a Llama, Mistral, Qwen2 or GPT-2 are"
     return ""
 
 
-def _attention(config: Mapping[str, Any]) -> tuple[int | None, int | None]:
+def attention_of(config: Mapping[str, Any]) -> tuple[int | None, int | None]:
     """As `dimensions_of`, from config.json; None where it does not say."""
+    config = {**{name: config.get(own) for name, own in _GPT2_KEYS.items()}, **config}
     try:
         layers, heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
         size = int(config.get("head_dim") or config["hidden_size"] // heads)

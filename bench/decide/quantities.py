@@ -75,6 +75,12 @@ def _of_gpus(evidence: Evidence) -> float | None:
     return max(known) / 1e9 if known else None
 
 
+def _after_load(evidence: Evidence) -> float | None:
+    found = [(c.get("footprint") or {}).get("memory_after_load_bytes") for c in evidence.cells]
+    known = [value for value in found if value is not None]
+    return max(known) / 1e9 if known else None
+
+
 def _quality(evidence: Evidence, *, key: str) -> float | None:
     value = (evidence.quality or {}).get(key)
     return None if value is None else float(value)
@@ -235,6 +241,22 @@ _OWN: tuple[Quantity, ...] = (
         unit="bytes",
         larger_is_better=False,
         of=functools.partial(_ceiling, key="kv_bytes_per_token"),
+    ),
+    Quantity(
+        name="kv_cache_tokens",
+        title="tokens that the cache holds",
+        unit="tokens",
+        larger_is_better=True,
+        of=functools.partial(_largest, key="kv_cache_tokens"),
+        missing=lambda _: "the server's log does not tell it",
+    ),
+    Quantity(
+        name="memory_after_load_gb",
+        title="memory after load",
+        unit="GB",
+        larger_is_better=False,
+        of=_after_load,
+        missing=lambda _: "memory after load was not read",
     ),
     Quantity(
         name="share_of_decode_ceiling",

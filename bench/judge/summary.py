@@ -20,6 +20,7 @@ from quantswarm.bench.decide.spent import spent
 from quantswarm.bench.judge.answer import answers, fastest_unquantized
 from quantswarm.bench.judge.blocks import Blocks
 from quantswarm.bench.judge.cell import CellResult, judge, unmeasured
+from quantswarm.bench.judge.claimed import Known, claims_as_json
 from quantswarm.bench.judge.engine_view import prefix_hits
 from quantswarm.bench.judge.gates import failed
 from quantswarm.bench.judge.manifest import Manifest, read_manifest, read_object
@@ -85,6 +86,11 @@ def summarise(run_dir: Path, *, include_invalid: bool = False) -> dict[str, Any]
         "saturation": saturation,
         "groups": groups_as_json(field),
         "comparison": _comparison(run.get("matrix"), cells, field),
+        "claims": claims_as_json(
+            run.get("matrix"),
+            Known(cells=cells, field=field, quality=quality, left_out=run.get("left_out") or ()),
+        ),
+        "left_out": run.get("left_out") or [],
         "quality": quality,
         "decision": None
         if saturation

@@ -8,6 +8,7 @@ from typing import Any
 from quantswarm.bench.report import (
     beside,
     ceiling,
+    claimed,
     compared,
     decided,
     definitions,
@@ -34,6 +35,7 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
         compared.honest(summary),
         "## Results",
         main_table(rows, marks_of(rows, marks)),
+        *_claims(summary),
         *_decision(summary),
         *_comparison(summary),
         *_ceilings(summary),
@@ -70,6 +72,21 @@ def main_table(
             for row, cell in zip(rows, cells, strict=True)
         ]
     return _table(head, align, rows)
+
+
+def _claims(summary: Mapping[str, Any]) -> Iterator[str]:
+    """The table and sentences that docs/reproductions quote; who was left out, also without it."""
+    table, told = claimed.table(summary), claimed.sentences(summary)
+    if table is not None:
+        yield f"## {table.title}"
+        yield _table(
+            table.head, ["---:" if number else "---" for number in table.numeric], table.rows
+        )
+        yield claimed.LEGEND
+    elif told:
+        yield "## Left out"
+    if told:
+        yield _items(told)
 
 
 def _decision(summary: Mapping[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from quantswarm.bench.compare.entries import load_order
 from quantswarm.bench.report import (
     beside,
     ceiling,
+    claimed,
     compared,
     decided,
     definitions,
@@ -56,6 +57,9 @@ def _content(summary: Mapping[str, Any]) -> dict[str, Any]:
         "header": facts.header(summary),
         "answers": [_answer(rows, answer) for answer in summary["answers"]],
         "honest": compared.honest(summary),
+        "claims": claimed.table(summary),
+        "claims_legend": claimed.LEGEND,
+        "claims_told": claimed.sentences(summary),
         "comparison": compared.tables(summary),
         "comparison_remarks": compared.remarks(summary),
         "ceilings": ceiling.tables(summary),

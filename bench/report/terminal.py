@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from quantswarm.bench.report import compared, gates, saturation
+from quantswarm.bench.report import claimed, compared, gates, saturation
 from quantswarm.bench.report.columns import Column, columns_for
 from quantswarm.bench.report.grouped import marks_of, rows_of
 from quantswarm.bench.report.notes import Note, notes, sentence
@@ -35,6 +35,7 @@ def table(summary: Mapping[str, Any]) -> str:
     told = gates.sentences(summary["cells"], included=bool(summary.get("include_invalid")))
     parts += [line for text in told for line in _wrapped(text)]
     parts += _wrapped(_honest(summary))
+    parts += [line for text in claimed.sentences(summary) for line in _wrapped(text)]
     parts += ["", *_footnotes(footnotes)] if footnotes else []
     return "\n".join(line.rstrip() for line in parts) + "\n"
 

@@ -124,7 +124,7 @@ def test_users_and_rates_are_loads_of_one_matrix(tmp_path: Path) -> None:
         ("gamma", 0.5, 0.5, 32),
         ("gamma", 4.0, 0.5, 32),
     ]
-    assert matrix.places == 16
+    assert matrix.places_of(matrix.variants[0]) == 16
 
 
 def test_rates_alone_are_poisson_and_leave_the_servers_room_to_the_default(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_rates_alone_are_poisson_and_leave_the_servers_room_to_the_default(tmp_p
     (first, _) = matrix.cells()
     assert first.arrivals is not None
     assert (first.arrivals.kind, first.arrivals.rate) == ("poisson", 3.0)
-    assert matrix.places is None
+    assert matrix.places_of(matrix.variants[0]) is None
 
 
 def test_a_trace_needs_no_rate(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from quantswarm.models.artefact import ModelSource
 from quantswarm.models.errors import NoSpace, UnknownName
 from quantswarm.models.synthetic_tokenizer import visible
 
+LLAMAS = [shape for shape in shapes.SHAPES.values() if isinstance(shape, shapes.Shape)]
 
-@pytest.mark.parametrize("shape", shapes.SHAPES.values(), ids=lambda shape: shape.name)
+
+@pytest.mark.parametrize("shape", LLAMAS, ids=lambda shape: shape.name)
 def test_dimensions_fit_every_format(shape: shapes.Shape) -> None:
     for name, (outputs, inputs) in shape.matrices():
         assert inputs % 256 == 0, name
