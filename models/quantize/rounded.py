@@ -20,7 +20,7 @@ from quantswarm.models.artefact import ModelSource
 from quantswarm.models.errors import BuildFailed, UnsupportedPair
 from quantswarm.models.quantize.rounded_layouts import GROUP, Facts, Layout
 from quantswarm.models.recipes import Recipe
-from quantswarm.models.space import require_disk, require_memory
+from quantswarm.models.space import available_memory_bytes, require_disk, require_memory
 
 MOST_THREADS = 8
 _AT_WORK_BYTES = 48
@@ -59,14 +59,13 @@ def _build(layout: Layout, model: ModelSource, work: Path) -> Path:
     build.require_fitting(original, method, method.defaults, asked)
     before = Checkpoint(original)
     layers = set(linear_layers(before))
-    threads = min(MOST_THREADS, len(os.sched_getaffinity(0)))
-    largest = max(before.entries[f"{name}.weight"].elements for name in layers)
-    require_memory(threads * largest * _AT_WORK_BYTES, asked)
+    one_bytes = _AT_WORK_BYTES * max(before.entries[f"{n}.weight"].elements for n in layers)
+    require_memory(one_bytes, asked)
     require_disk(work, 2 * model.parameters, asked)
     out = work / "model"
     out.mkdir()
     told: list[dict[str, Any]] = []
-    values = _in_order(_jobs(layout, before, layers, told), threads)
+    values = _in_order(_jobs(layout, before, layers, told), _threads(one_bytes))
     write(out / "model.safetensors", _facts(layout, before, layers), values)
     told.sort(key=lambda facts: str(facts["layer"]))
     _require_numbers(told, asked)
@@ -77,6 +76,13 @@ def _build(layout: Layout, model: ModelSource, work: Path) -> Path:
     facts |= {"took_s": round(time.monotonic() - began, 1), "layers": told}
     (out / finish.PROVENANCE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return out
+
+
+def _threads(one_bytes: int) -> int:
+    """As many as there are cores and as the memory that is free holds, one at least."""
+    free = available_memory_bytes()
+    fitting = MOST_THREADS if free is None else free // one_bytes
+    return max(1, min(MOST_THREADS, len(os.sched_getaffinity(0)), fitting))
 
 
 def _facts(layout: Layout, before: Any, layers: set[str]) -> dict[str, Facts]:

@@ -85,6 +85,15 @@ def test_what_threads_make_comes_in_order(threads: int) -> None:
     assert made == [sign * n for n in range(7) for sign in (1, -1)]
 
 
+@pytest.mark.parametrize(("free", "threads"), [(None, 3), (10, 1), (250, 2), (10_000, 3)])
+def test_no_more_threads_than_the_memory_holds(
+    monkeypatch: pytest.MonkeyPatch, free: int | None, threads: int
+) -> None:
+    monkeypatch.setattr(rounded, "available_memory_bytes", lambda: free)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
+    assert rounded._threads(100) == threads
+
+
 def test_a_gguf_file_and_weights_that_are_no_numbers_are_refused(
     micro: ModelSource, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
