@@ -24,7 +24,8 @@ HARDWARE = ("cuda",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One server to start. `gpu_layers` is a number, `all`, or None for the engine's own choice.
+    """One server to start. `gpu_layers` is a number, `all`, `half`, `none`, or None: the engine's
+    own choice.
 
     `eager` None leaves vLLM's graph compilation to the matrix's default, which is vLLM's own.
     `options` are the engine's own, as `--option` gives them. `label` sets apart variants that
