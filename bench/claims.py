@@ -102,8 +102,9 @@ def _theirs(value: object, path: Path) -> tuple[float, float | None]:
 
 
 def _ratio(value: object) -> float | None:
-    good = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if good and 0 < value < math.inf else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 < value < math.inf else None
 
 
 def _metric(value: object, path: Path) -> str:

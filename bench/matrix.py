@@ -18,8 +18,8 @@ from quantswarm.bench.quantity import AUTO
 from quantswarm.models.errors import BadFile, UnknownName
 
 FOLDER = Path(__file__).parent / "matrices"
-HARDWARE = ("cuda",)
-"""What a variant may say that it `needs`."""
+HARDWARE = ("cpu", "cuda")
+"""What a variant may say that it `needs` its server to compute on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,8 @@ class Variant:
     `eager` None leaves vLLM's graph compilation to the matrix's default, which is vLLM's own.
     `options` are the engine's own, as `--option` gives them. `label` sets apart variants that
     engine and quantization do not. `slots` is how many requests at once its server makes room for,
-    None as many as its loads need. A variant with `needs` is left out where that is absent. `users`
-    are its own closed loops; empty takes the matrix's.
+    None as many as its loads need. A variant with `needs` is left out where its server would
+    compute on something else. `users` are its own closed loops; empty takes the matrix's.
     """
 
     engine: str

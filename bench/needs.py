@@ -1,4 +1,4 @@
-"""Variants that need hardware which is not everywhere: left out by name where it is absent."""
+"""Variants that need a GPU, or a CPU alone: left out by name where their server has another."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from quantswarm.engines.hardware import Host
 from quantswarm.engines.registry import engine_named
 from quantswarm.models.errors import NotAvailable
 
-_PLACES: Mapping[str, str] = {"cuda": "an NVIDIA GPU"}
-"""What a variant may need → how people call it."""
 ELSEWHERE = "the same command measures it there"
 
 
@@ -19,16 +17,21 @@ def lacking(variant: Variant, host: Host) -> str | None:
     """Why this machine cannot measure a variant that needs certain hardware; None where it can."""
     if variant.needs is None:
         return None
-    place = _PLACES[variant.needs]
-    if not host.gpus:
-        return f"needs {place}, and there is none ({host.no_gpu_reason}); {ELSEWHERE}"
+    if variant.needs == "cuda" and not host.gpus:
+        return f"needs an NVIDIA GPU, and there is none ({host.no_gpu_reason}); {ELSEWHERE}"
     found = engine_named(variant.engine).probe()
-    if found.available and found.device != variant.needs:
+    computes_on = "cuda" if host.gpus and found.device == "cuda" else "cpu"
+    if not found.available or computes_on == variant.needs:
+        return None
+    if variant.needs == "cuda":
         return (
-            f"needs {place}, and the installed {variant.engine} computes on the CPU;"
+            f"needs an NVIDIA GPU, and the installed {variant.engine} computes on the CPU;"
             f" make setup installs the build for the {host.gpus[0].name}"
         )
-    return None
+    return (
+        f"needs a CPU to compute on, and the installed {variant.engine} computes on the"
+        f" {host.gpus[0].name}; {ELSEWHERE} where there is no GPU"
+    )
 
 
 def left_out(matrix: Matrix, host: Host) -> dict[Variant, str]:

@@ -259,6 +259,14 @@ _OWN: tuple[Quantity, ...] = (
         missing=lambda _: "memory after load was not read",
     ),
     Quantity(
+        name="step_floor_ms",
+        title="floor of a step",
+        unit="ms",
+        larger_is_better=False,
+        of=functools.partial(_ceiling, key="step_floor_ms"),
+        missing=lambda _: "no ceiling follows from what is known",
+    ),
+    Quantity(
         name="share_of_decode_ceiling",
         title="share of the decode ceiling",
         unit="share",

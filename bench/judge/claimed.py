@@ -1,7 +1,8 @@
 """Claims of written sources against a run: the same ratio, measured here, and what it says.
 
-The effect of a ratio r is |log r|, counted against the claim's direction. Reproduced: within 10 %
-of what is reported, or not told apart from it by the 95 % interval of the comparison.
+The effect of a ratio r is log r, counted in the claim's direction. Reproduced: within 10 % of what
+is reported, or not told apart from it by the comparison's 95 % interval, unless that is so wide
+that it settles nothing.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from quantswarm.bench.decide.quantities import QUANTITIES, Evidence, Quantity
 from quantswarm.bench.judge.quality_files import Documents, quality_name
 
 REPRODUCED, SMALLER, LARGER = "reproduced", "smaller", "larger"
-NOT_MEASURED = "not measured"
+NOT_SETTLED, NOT_MEASURED = "not settled", "not measured"
 TOLERANCE = math.log(1.1)
 WIDEST = 2.0
-"""An interval whose ends are further apart than this factor settles no claim."""
+"""An interval whose ends are further apart than this factor does not show that ratios agree."""
 
 Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a run knows of a claim: a ratio with its interval, if there is one, and both values; or
-    the reason why there is none."""
+    """What a run knows of a claim: a ratio with its interval, if there is one, and both values.
+    `reason` says why there is no ratio, or why it settles nothing."""
 
     ratio: float | None = None
     low: float | None = None
@@ -60,7 +61,7 @@ def _judged(claim: Entry, known: Known) -> dict[str, Any]:
     if quantity is None:
         found = Found(reason=f"this version knows no metric {claim['metric']}")
     else:
-        found = _settling(_found(claim, quantity, known))
+        found = _settling(claim, _found(claim, quantity, known))
     near = _nearest(claim, found.ratio)
     kind = verdict(claim, found)
     return {
@@ -82,21 +83,28 @@ def _judged(claim: Entry, known: Known) -> dict[str, Any]:
 def verdict(claim: Entry, found: Found) -> str:
     """By the effect: one that is weaker than reported is smaller, whichever way the ratio goes."""
     if found.ratio is None or found.reason:
-        return NOT_MEASURED
-    least, most = _ends(claim)
-    near = _nearest(claim, found.ratio)
-    apart = found.low is None or found.high is None or found.low > most or found.high < least
-    if not apart or abs(math.log(found.ratio / near)) <= TOLERANCE:
+        return NOT_MEASURED if found.ratio is None else NOT_SETTLED
+    beyond = math.log(found.ratio / _nearest(claim, found.ratio))
+    if abs(beyond) <= TOLERANCE or _holds_theirs(claim, found):
         return REPRODUCED
-    beyond = math.log(found.ratio / near)
-    return SMALLER if beyond * math.log(near) < 0 else LARGER
+    return SMALLER if beyond * math.log(_nearest(claim, found.ratio)) < 0 else LARGER
 
 
-def _settling(found: Found) -> Found:
-    """A ratio whose interval is too wide says so, and settles nothing."""
+def _holds_theirs(claim: Entry, found: Found) -> bool:
+    """Whether what is reported lies in the interval of ours."""
+    least, most = _ends(claim)
+    if found.low is None or found.high is None:
+        return False
+    return found.low <= most and found.high >= least
+
+
+def _settling(claim: Entry, found: Found) -> Found:
+    """An interval that holds what is reported and much besides says so, and settles nothing."""
     if found.low is None or found.high is None or found.high / found.low <= WIDEST:
         return found
-    reason = f"the interval, {found.low:.2f} to {found.high:.2f}, is too wide to settle it"
+    if not _holds_theirs(claim, found):
+        return found
+    reason = "the interval is too wide to settle it"
     return replace(found, reason=reason)
 
 
@@ -188,7 +196,7 @@ def theirs_text(claim: Entry) -> str:
 
 
 def _sentence(claim: Entry, quantity: Quantity | None, found: Found, kind: str) -> str:
-    if kind == NOT_MEASURED or found.ratio is None or quantity is None:
+    if found.ratio is None or quantity is None:
         return f"Not measured: {found.reason}."
     least, most = _ends(claim)
     wide = "" if found.low is None else f" ({found.low:.2f} to {found.high:.2f})"
@@ -196,5 +204,6 @@ def _sentence(claim: Entry, quantity: Quantity | None, found: Found, kind: str) 
     return (
         f"{kind.capitalize()}{', and the other way' if other else ''}: {quantity.title} of"
         f" {claim['variant']} is {times(found.ratio)}{wide} that of {claim['baseline']} at"
-        f" {_users(claim)}, where {theirs_text(claim)} is reported."
+        f" {_users(claim)}, where {theirs_text(claim)} is reported"
+        f"{f': {found.reason}' if found.reason else ''}."
     )

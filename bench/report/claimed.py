@@ -13,7 +13,8 @@ TITLE = "What others report, and what this run shows"
 LEGEND = (
     "Theirs and ours are ratios of the variant to its baseline; ours / theirs is the ratio of the "
     "ratios, 1 where they agree or ours lies in a reported range. Reproduced: within 10 %, or not "
-    "told apart by the 95 % interval. Smaller and larger speak of the effect, not of the number."
+    "told apart by the 95 % interval. Smaller and larger speak of the effect, not of the number; "
+    "not settled: the interval is too wide to tell."
 )
 
 

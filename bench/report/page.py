@@ -22,6 +22,7 @@ from quantswarm.bench.report import (
 from quantswarm.bench.report.columns import Column, columns_for, variant
 from quantswarm.bench.report.decision_plots import decision_plots
 from quantswarm.bench.report.grouped import marks_of, rows_of
+from quantswarm.bench.report.memory_time import memory_time
 from quantswarm.bench.report.notes import notes
 from quantswarm.bench.report.plots import Plot, plots
 from quantswarm.bench.report.raw import cells_file, quality_file, raw_files, raw_of
@@ -60,6 +61,7 @@ def _content(summary: Mapping[str, Any]) -> dict[str, Any]:
         "claims": claimed.table(summary),
         "claims_legend": claimed.LEGEND,
         "claims_told": claimed.sentences(summary),
+        "memory_time": memory_time(rows) if summary.get("claims") else None,
         "comparison": compared.tables(summary),
         "comparison_remarks": compared.remarks(summary),
         "ceilings": ceiling.tables(summary),

@@ -59,7 +59,7 @@ def test_a_variant_of_another_model_says_so_in_its_name(tmp_path: Path) -> None:
     assert "vllm-fp32-synthetic_0.1b-u1" in names
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.toml")), ids=lambda path: path.stem)
 def test_every_shipped_matrix_reads(path: Path) -> None:
     matrix = matrix_named(path.stem)
     assert matrix.name == path.stem

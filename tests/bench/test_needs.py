@@ -70,6 +70,19 @@ def test_with_a_gpu_the_engine_must_be_built_for_it(
         assert "installed vllm computes on the CPU" in reason
 
 
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_a_cpus_figures_are_not_taken_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    built_for(monkeypatch, device)
+    cpu = dataclasses.replace(ELSEWHERE, needs="cpu")
+    assert needs.lacking(cpu, host()) is None
+    reason = needs.lacking(cpu, host(BOARD))
+    assert (reason is None) == (device == "cpu")
+    if reason:
+        assert "computes on the Board" in reason
+
+
 def test_a_matrix_that_needs_a_gpu_for_everything_is_refused_without_one(tmp_path: Path) -> None:
     with pytest.raises(NotAvailable, match="none of its variants can be measured here"):
         needs.left_out(matrix(ELSEWHERE), host())

@@ -11,12 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_run import Load, write_cell, write_run
 
+from quantswarm.bench.decide.quantities import QUANTITIES, Evidence
 from quantswarm.bench.judge.claimed import (
     LARGER,
     NOT_MEASURED,
+    NOT_SETTLED,
     REPRODUCED,
     SMALLER,
     Found,
+    _sentence,
+    _settling,
     theirs_text,
     times,
     verdict,
@@ -136,8 +140,8 @@ def test_what_was_not_measured_says_why(
     tmp_path: Path, changed: dict[str, Any], reason: str
 ) -> None:
     run = write(tmp_path / "run", claim(2.0, **changed), left_out=[ABSENT])
-    failed = {"status": "failed", "reason": "no kernel\nand a log"}
-    write_cell(run, "vllm", "awq", Load(), measured=False, **failed)
+    reason_and_log = "no kernel\nand a log"
+    write_cell(run, "vllm", "awq", Load(), measured=False, status="failed", reason=reason_and_log)
     write_cell(run, "vllm", "bf16", Load(fails=lambda number: "reset" if number % 3 else None))
     summary = summarise(run)
     (found,) = summary["claims"]
@@ -157,20 +161,25 @@ def test_a_run_without_claims_has_none(tmp_path: Path) -> None:
 
 
 def test_footprint_of_a_cell_is_read_where_it_is_known(tmp_path: Path) -> None:
-    from quantswarm.bench.decide.quantities import QUANTITIES, Evidence
-
-    cells = [{"footprint": {"memory_after_load_bytes": 2_000_000_000}}, {"footprint": None}, {}]
+    loaded = {"memory_after_load_bytes": 2_000_000_000}
+    cells: list[dict[str, Any]] = [{"footprint": loaded}, {"footprint": None}, {}]
     assert QUANTITIES["memory_after_load_gb"].of(Evidence(cells=cells)) == 2.0
 
 
 def test_an_interval_that_holds_everything_settles_nothing() -> None:
-    from quantswarm.bench.judge.claimed import _settling
-
-    wide = _settling(Found(ratio=1.9, low=0.8, high=4.0))
-    assert "too wide to settle it" in wide.reason
-    assert verdict(claim(2.0), wide) == NOT_MEASURED
+    wide = Found(ratio=1.9, low=0.8, high=4.0)
+    told = _settling(claim(2.0), wide)
+    assert told.reason == "the interval is too wide to settle it"
+    assert verdict(claim(2.0), told) == NOT_SETTLED
+    sentence = _sentence(claim(2.0), QUANTITIES["output_throughput"], told, NOT_SETTLED)
+    assert sentence == (
+        "Not settled: output throughput of vllm-int8 is 1.90× (0.80 to 4.00) that of vllm-fp32 at"
+        " 1 user, where 2.00× is reported: the interval is too wide to settle it."
+    )
+    assert _settling(claim(23.0), wide) is wide
+    assert verdict(claim(23.0), wide) == SMALLER
     narrow = Found(ratio=1.7, low=1.4, high=2.1)
-    assert _settling(narrow) is narrow
+    assert _settling(claim(2.0), narrow) is narrow
     assert verdict(claim(2.0), narrow) == REPRODUCED
     assert verdict(claim(2.2), narrow) == SMALLER
 
