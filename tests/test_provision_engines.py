@@ -134,27 +134,6 @@ def test_cuda_is_compiled_only_with_both_gpu_and_compiler() -> None:
     assert cuda == [False, False, False, True]
 
 
-def test_the_gpus_to_compile_for_are_those_here_or_those_that_are_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A machine without a GPU can compile for one that it does not have."""
-    monkeypatch.delenv("QUANTSWARM_CUDA_ARCHITECTURES", raising=False)
-    here = machines.this_machine().cuda_architectures
-    monkeypatch.setenv("QUANTSWARM_CUDA_ARCHITECTURES", "90-real")
-    there = machines.this_machine().cuda_architectures
-    assert (here, there) == ("native", "90-real")
-    nvcc = Path("nvcc")
-    made = [
-        build.recipe_for(a_machine(gpu=True, nvcc=nvcc, cuda_architectures=a))
-        for a in (here, there)
-    ]
-    assert "CMAKE_CUDA_ARCHITECTURES=90-real" in made[1].flags
-    assert "GGML_CUDA_GRAPHS=ON" in made[1].flags
-    assert made[0].name != made[1].name
-    plain = build.recipe_for(a_machine(gpu=False, nvcc=nvcc, cuda_architectures=there))
-    assert not [flag for flag in plain.flags if "CUDA" in flag]
-
-
 def test_what_shapes_the_build_is_in_its_folders_name() -> None:
     names = {
         build.recipe_for(a_machine(cpu_flags=AVX2)).name,
