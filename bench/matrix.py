@@ -24,13 +24,14 @@ HARDWARE = ("cpu", "cuda")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One server to start. `gpu_layers` is a number, `all`, or None for the engine's own choice.
+    """One server to start. `gpu_layers` is a number, `all`, `half`, `none`, or None: the engine's
+    own choice.
 
     `eager` None leaves vLLM's graph compilation to the matrix's default, which is vLLM's own.
     `options` are the engine's own, as `--option` gives them. `label` sets apart variants that
     engine and quantization do not. `slots` is how many requests at once its server makes room for,
-    None as many as the matrix says. A variant with `needs` is left out where
-    its server would compute on something else.
+    None as many as its loads need. A variant with `needs` is left out where its server would
+    compute on something else. `users` are its own closed loops; empty takes the matrix's.
     """
 
     engine: str
@@ -43,6 +44,7 @@ class Variant:
     options: tuple[tuple[str, str], ...] = ()
     slots: int | None = None
     needs: str | None = None
+    users: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -104,10 +106,14 @@ class Matrix:
     quality: Asked | None = None
     claims: tuple[Claim, ...] = ()
 
-    @property
-    def places(self) -> int | None:
-        """Requests at once that a server must hold; None leaves it to the default."""
-        return self.slots or max(self.users, default=None)
+    def places_of(self, variant: Variant) -> int | None:
+        """Requests at once that its server must hold; None leaves it to the default."""
+        most = max(self.users_of(variant), default=None)
+        return variant.slots or self.slots or most
+
+    def users_of(self, variant: Variant) -> tuple[int, ...]:
+        """The numbers of users that a variant is measured with, few first."""
+        return tuple(sorted(variant.users or self.users))
 
     def cells(self) -> tuple[Cell, ...]:
         """In the order they run: one server after another, each from few users to many.
@@ -119,14 +125,14 @@ class Matrix:
             self._cell(variant, load, number, (number - 1) * len(self.variants) + place)
             for number in range(1, self.rounds + 1)
             for place, variant in enumerate(self._in_round(number), start=1)
-            for load in self._loads()
+            for load in self._loads(variant)
         )
 
     def _in_round(self, number: int) -> tuple[Variant, ...]:
         return self.variants if number % 2 else self.variants[::-1]
 
-    def _loads(self) -> tuple[int | Arrivals, ...]:
-        return (*sorted(self.users), *at_rates(self.arrivals, self.rates))
+    def _loads(self, variant: Variant) -> tuple[int | Arrivals, ...]:
+        return (*self.users_of(variant), *at_rates(self.arrivals, self.rates))
 
     def _cell(self, variant: Variant, load: int | Arrivals, number: int, block: int) -> Cell:
         again = "" if number == 1 else f"-round{number}"
@@ -146,7 +152,7 @@ class Matrix:
         facts = {key: value for key, value in asdict(self).items() if key not in _OUTSIDE_CELLS}
         _leave_out_defaults(facts, Matrix, ("arrivals", "rates", "rounds", "slots", "processes"))
         for variant in facts["variants"]:
-            _leave_out_defaults(variant, Variant, ("label", "options", "slots", "needs"))
+            _leave_out_defaults(variant, Variant, ("label", "options", "slots", "needs", "users"))
         text = json.dumps(facts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -242,6 +248,7 @@ def _variant(entry: Mapping[str, Any], model: str, path: Path) -> Variant:
         options=_options(entry.get("options", {}), path),
         slots=_slots(entry, path),
         needs=_needs(entry.get("needs"), path),
+        users=_users(entry, path),
     )
 
 

@@ -108,7 +108,10 @@ def run_matrix(
         gpus=vacancy(Gpus.opened()),
         since=since,
     )
-    say(f"run {run}: {len(missing)} of {len(cells)} cells to measure")
+    say(
+        f"run {run}: {len(missing)} of {len(cells)} cells to measure,"
+        f" about {job.estimate.minutes_left():.0f} min once their weights are made"
+    )
     for entry in gone:
         say(f"not measured: {entry['variant']}: {entry['reason']}")
     for _, block in groupby(missing, key=lambda cell: cell.block):
@@ -190,7 +193,7 @@ def _serving(job: Job, cell: Cell, *, purpose: str = "") -> Iterator[Up]:
     options = dataclasses.replace(
         job.base,
         port=0,
-        users=variant.slots or job.matrix.places,
+        users=job.matrix.places_of(variant),
         gpu_layers=variant.gpu_layers or job.base.gpu_layers,
         eager=variant.eager or job.base.eager,
         threads=variant.threads or job.base.threads,
@@ -207,7 +210,7 @@ def _serving(job: Job, cell: Cell, *, purpose: str = "") -> Iterator[Up]:
         f"on {variant.model}; about {job.estimate.minutes_left():.0f} min left in all"
     )
     physics = physics_of(selection, prepared, since=job.since, say=job.say)
-    say_ceilings(physics, job.scenario, job.matrix.users, job.say)
+    say_ceilings(physics, job.scenario, job.matrix.users_of(variant), job.say)
     remarks = job.gpus.settled() if prepared.spec.device == "cuda" else ()
     with running(
         selection.engine,

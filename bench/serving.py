@@ -32,7 +32,11 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 def add_server(parser: argparse.ArgumentParser) -> None:
     """How the server runs; everything left out is decided, and the reason printed."""
     group = parser.add_argument_group("how to serve it")
-    group.add_argument("--gpu-layers", metavar="N|all", help="layers on the GPU (llama.cpp)")
+    group.add_argument(
+        "--gpu-layers",
+        metavar="N|WORD",
+        help="layers on the GPU: a number, all, half or none (llama.cpp)",
+    )
     group.add_argument(
         "--threads",
         type=quantity.count("--threads", 2),

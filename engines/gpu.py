@@ -50,6 +50,24 @@ class GpuReading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuSettings:
+    """How one GPU is set up; these are read and never changed. None: it does not tell.
+
+    `power_limit_w` and the highest clocks bound its speed; `compute_mode` is NVML's number (0: any
+    number of processes). With `mig` on, a slice is measured, not the GPU.
+    """
+
+    gpu: int
+    persistence: bool | None
+    mig: bool | None
+    compute_mode: int | None
+    ecc: bool | None
+    power_limit_w: float | None
+    most_sm_mhz: int | None
+    most_memory_mhz: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ComputeProcess:
     """A process that holds a compute context on a GPU; `used_bytes` None where NVML hides it."""
 
@@ -98,6 +116,10 @@ class Gpus:
         """Every GPU now; `pids` are the processes whose memory is `tree_bytes`."""
         return tuple(self._reading(index, pids) for index in range(len(self._handles)))
 
+    def settings(self) -> tuple[GpuSettings, ...]:
+        """How every GPU is set up, for manifests."""
+        return tuple(self._settings(index) for index in range(len(self._handles)))
+
     def processes(self) -> tuple[ComputeProcess, ...]:
         """Every process with a compute context that NVML shows, on any GPU."""
         return tuple(p for index in range(len(self._handles)) for p in self._processes(index))
@@ -125,6 +147,21 @@ class Gpus:
             energy_j=None if millijoules is None else millijoules / 1e3,
         )
 
+    def _settings(self, index: int) -> GpuSettings:
+        handle = self._handles[index]
+        limit = self._ask("nvmlDeviceGetEnforcedPowerLimit", handle)
+        mode = self._ask("nvmlDeviceGetComputeMode", handle)
+        return GpuSettings(
+            gpu=index,
+            persistence=_switch(self._ask("nvmlDeviceGetPersistenceMode", handle)),
+            mig=_first_switch(self._ask("nvmlDeviceGetMigMode", handle)),
+            compute_mode=None if mode is None else int(mode),
+            ecc=_first_switch(self._ask("nvmlDeviceGetEccMode", handle)),
+            power_limit_w=None if limit is None else limit / 1e3,
+            most_sm_mhz=self._clock(handle, "NVML_CLOCK_SM", "nvmlDeviceGetMaxClockInfo"),
+            most_memory_mhz=self._clock(handle, "NVML_CLOCK_MEM", "nvmlDeviceGetMaxClockInfo"),
+        )
+
     def _ask(self, function: str, *arguments: Any) -> Any:
         """The answer, or None where this library, driver or GPU has none."""
         try:
@@ -136,8 +173,10 @@ class Gpus:
         found = self._ask(function, handle)
         return None if found is None else int(found.used)
 
-    def _clock(self, handle: Any, kind: str) -> int | None:
-        found = self._ask("nvmlDeviceGetClockInfo", handle, getattr(self._nvml, kind))
+    def _clock(
+        self, handle: Any, kind: str, function: str = "nvmlDeviceGetClockInfo"
+    ) -> int | None:
+        found = self._ask(function, handle, getattr(self._nvml, kind))
         return None if found is None else int(found)
 
     def _temperature(self, handle: Any) -> int | None:
@@ -165,3 +204,12 @@ class Gpus:
             yield ComputeProcess(
                 gpu=index, pid=int(entry.pid), used_bytes=None if size is None else int(size)
             )
+
+
+def _switch(told: Any) -> bool | None:
+    return None if told is None else bool(told)
+
+
+def _first_switch(told: Any) -> bool | None:
+    """Of (now, after the next start), what is now."""
+    return None if told is None else bool(told[0])

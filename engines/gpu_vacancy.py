@@ -1,4 +1,4 @@
-"""Is the GPU ours alone, and is it empty again before the next server? Named warnings if not."""
+"""Is the GPU ours alone, and is it empty again before the next server? Else named, or refused."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from quantswarm.engines.gpu import ComputeProcess, Gpus
+from quantswarm.models.errors import RunFailed
 
 MIB = 1024**2
 LEFT_BYTES = 256 * MIB
@@ -29,12 +30,15 @@ class Vacancy:
     sleep: Callable[[float], object] = field(default=time.sleep)
 
     def settled(self) -> tuple[Told, ...]:
-        """Wait until the memory of the servers before is free; then, or at the deadline, say what
-        still is not as it should be. To be called while no server of ours runs."""
+        """Wait until the memory of the servers before is free, then name other programs on the
+        GPU. `RunFailed`, with their pids, where it is not free at the deadline: the next server
+        would find less room than the first one did. To be called while no server of ours runs."""
         deadline = self.clock() + self.patience_s
         while (left := self._left()) and self.clock() < deadline:
             self.sleep(LOOK_S)
-        return (*self._not_freed(left), *_shared(self.gpus.processes()))
+        if left:
+            raise self._not_freed(left)
+        return _shared(self.gpus.processes())
 
     def _left(self) -> list[tuple[int, int]]:
         """(GPU, bytes above the baseline) of every GPU that is fuller than it was."""
@@ -43,17 +47,14 @@ class Vacancy:
         more = [(i, a - b) for i, (a, b) in enumerate(pairs) if a is not None and b is not None]
         return [(index, size) for index, size in more if size > LEFT_BYTES]
 
-    def _not_freed(self, left: Iterable[tuple[int, int]]) -> tuple[Told, ...]:
+    def _not_freed(self, left: Iterable[tuple[int, int]]) -> RunFailed:
         told = ", ".join(f"GPU {index} holds {size / MIB:,.0f} MiB more" for index, size in left)
-        if not told:
-            return ()
-        return (
-            {
-                "name": "gpu-memory-not-freed",
-                "seen": f"{told} than before the first server, {self.patience_s:g} s long",
-                "cause": "a server's process did not end, or another program came",
-                "advice": "see nvidia-smi; end what is left, measure this variant again",
-            },
+        holders = ", ".join(map(_told, self.gpus.processes()))
+        return RunFailed(
+            "an empty GPU before the next server",
+            f"{told} than before the first server, {self.patience_s:g} s long",
+            evidence=f"Compute processes there: {holders or 'NVML shows none'}.",
+            next_step="see nvidia-smi; end what is left, then measure this variant with --resume",
         )
 
 

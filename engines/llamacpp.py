@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from quantswarm.engines import llamacpp_isa, llamacpp_kv, llamacpp_logits, options
+from quantswarm.engines import llamacpp_gpu, llamacpp_isa, llamacpp_kv, llamacpp_logits, options
 from quantswarm.engines.base import Availability, Command, Engine, Precision, ServeSpec
 from quantswarm.engines.hardware import gpus_or_reason
 from quantswarm.engines.process import mapped_in
@@ -24,6 +24,7 @@ OPTIONS = {
     "prefix_cache": "on|off: keep prompts in memory for later requests (off: measured work)",
     llamacpp_kv.OPTION: llamacpp_kv.MEANING,
     llamacpp_isa.OPTION: llamacpp_isa.MEANING,
+    llamacpp_gpu.ATTENTION: llamacpp_gpu.MEANING,
 }
 AVX512_VARIANTS = (
     *("skylakex", "cannonlake", "cascadelake", "icelake"),
@@ -91,6 +92,7 @@ def loaded_backends(log: str) -> tuple[str, ...]:
     """Compute libraries and CPU features that a llama.cpp log names, and the libraries in use."""
     names = [Path(path).name for path in re.findall(r"loaded \S+ backend from (\S+)", log)]
     names += [name for name in mapped_in(log) if name.startswith("libggml-")]
+    names += llamacpp_gpu.devices(log)
     for features in re.findall(r"system_info:.*?\| (.*)", log):
         names += re.findall(r"(\w+) = [1-9]\d*", features)
     return tuple(dict.fromkeys(names))
@@ -154,6 +156,7 @@ class LlamaCpp(Engine):
         reasons["-c"] = (
             f"{spec.slots} slots × {spec.context_tokens} tokens: -np divides the context"
         )
+        cache = llamacpp_kv.flags(given, flags, reasons)
         argv = [
             *(_program(given, reasons), "-m", str(artefact.path)),
             *("--alias", spec.served_name, "--host", spec.host, "--port", str(spec.port)),
@@ -161,18 +164,18 @@ class LlamaCpp(Engine):
             *("-t", str(spec.threads), "-tb", str(spec.threads)),
             *_binding(spec, reasons),
             *flags,
-            *llamacpp_kv.flags(given, flags, reasons),
+            *cache,
             *("--metrics", "--no-webui"),
         ]
         if not options.switched_on(given, "prefix_cache"):
             argv += ["--no-cache-prompt", "--cache-ram", "0"]
             reasons["prefix_cache"] = "off: every prompt of a measurement is computed"
-        if spec.device == "cuda":
-            argv += ["-ngl", "all" if spec.gpu_layers < 0 else str(spec.gpu_layers)]
-        if spec.log_requests or "-ctk" in argv:
+        argv += llamacpp_gpu.flags(given, spec, (*flags, *cache), reasons)
+        proofs = [*_proved_by_log(argv)]
+        if spec.log_requests or proofs:
             argv += ["--log-verbosity", "4"]
-        if "-ctk" in argv:
-            reasons["--log-verbosity"] = "the lines that prove the type of the cache are of level 4"
+        if proofs:
+            reasons["--log-verbosity"] = f"the lines that prove {' and '.join(proofs)} need it"
         if spec.api_key_file is not None:
             argv += ["--api-key-file", str(spec.api_key_file)]
         return Command(argv=tuple(argv), reasons=reasons)
@@ -201,8 +204,8 @@ class LlamaCpp(Engine):
         )
 
     def served_with(self, log: str) -> Mapping[str, Any]:
-        """The cache that the server made."""
-        return llamacpp_kv.facts(log)
+        """The cache that the server made, and its layers on a GPU where there is one."""
+        return {**llamacpp_kv.facts(log), **llamacpp_gpu.facts(log)}
 
     def scored(
         self, argv: Sequence[str], windows: Sequence[Sequence[int]], log: Path
@@ -229,6 +232,14 @@ def _program(given: Mapping[str, str], reasons: dict[str, str]) -> str:
         " it, so that wider instructions are left unused, where there are any"
     )
     return str(llamacpp_isa.place(binary) if binary else "llama-server")
+
+
+def _proved_by_log(argv: Sequence[str]) -> Iterator[str]:
+    """What only the log's fourth level shows."""
+    if "-ctk" in argv:
+        yield "the type of the cache"
+    if "-ngl" in argv:
+        yield "the layers on the GPU"
 
 
 def _version(folder: Path) -> str | None:

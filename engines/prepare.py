@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from quantswarm.engines import hardware, placement
+from quantswarm.engines import gpu_layers, hardware, placement
 from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
 from quantswarm.engines.hardware import Host
 from quantswarm.engines.placement import Placement
@@ -16,6 +16,7 @@ from quantswarm.engines.readiness import free_port
 from quantswarm.engines.registry import flags_for, require_device
 from quantswarm.models.artefact import Artefact
 from quantswarm.models.errors import UserMistake
+from quantswarm.models.layer_count import layers_of
 from quantswarm.models.recipes import Recipe
 
 DEFAULT_CONTEXT_TOKENS = 2048
@@ -31,7 +32,8 @@ class ServeOptions:
     `users` is the largest number of requests at once that the server must hold, `request_tokens`
     the most that one of them holds, prompt and answer together. `prefix_cache` is for load that is
     about it: engines that have such an option turn it on, unless `engine_options` say otherwise.
-    `gpu_layers` is `all`, a number, or None. `engine_options` are passed to the engine as they are.
+    `gpu_layers` is `all`, `half`, `none`, a number, or None. `engine_options` are passed to the
+    engine as they are.
     """
 
     host: str = "127.0.0.1"
@@ -103,7 +105,7 @@ def prepare(
     warnings: list[Mapping[str, str]] = []
     chosen, reasons["device"] = _device(engine, machine, device, found)
     require_device(recipe, chosen)
-    layers = _gpu_layers(options.gpu_layers, chosen, machine, reasons, warnings)
+    layers = _gpu_layers(options.gpu_layers, chosen, machine, artefact, reasons, warnings)
     slots, reasons["slots"] = _slots(options)
     own = _own_options(engine, recipe, options, reasons)
     spec = ServeSpec(
@@ -169,31 +171,22 @@ def _gpu_layers(
     asked: str | None,
     device: str,
     host: Host,
+    artefact: Artefact | None,
     reasons: dict[str, str],
     warnings: list[Mapping[str, str]],
 ) -> int:
     """Layers on the GPU, -1 for all; asking for some without a GPU is said aloud, not refused."""
-    if asked is not None and asked not in ("", "all") and not asked.isdigit():
-        raise UserMistake(
-            f"--gpu-layers {asked}", "neither a number nor 'all'", next_step="e.g. --gpu-layers 20"
-        )
-    if device == "cuda":
-        if not asked:
-            reasons["gpu_layers"] = "all layers: a GPU is present"
-            return -1
-        return -1 if asked == "all" else int(asked)
-    if asked and asked != "0":
-        why = host.no_gpu_reason or "the installed engine is built for the CPU only"
-        reasons["gpu_layers"] = f"{asked} asked for, none given: {why}"
-        warnings.append(
-            {
-                "name": "no-gpu",
-                "seen": f"--gpu-layers {asked} asked for, every layer stays on the CPU",
-                "cause": why,
-                "advice": "run on a machine with a GPU and its driver, then run set-up there",
-            }
-        )
-    return 0
+    why = host.no_gpu_reason or "the installed engine is built for the CPU only"
+    found = gpu_layers.decide(
+        asked,
+        no_gpu="" if device == "cuda" else why,
+        model_layers=layers_of(artefact) if artefact is not None else None,
+    )
+    if found.reason:
+        reasons["gpu_layers"] = found.reason
+    if found.warning is not None:
+        warnings.append(found.warning)
+    return found.layers
 
 
 def _context(options: ServeOptions, artefact: Artefact | None, reasons: dict[str, str]) -> int:

@@ -52,6 +52,7 @@ class Sampler:
         self._interval_s = interval_s
         self._gpus = Gpus.opened() if gpus is None else gpus
         self._energy = PackageEnergy(root)
+        self._settings = [asdict(one) for one in self._gpus.settings()]
         self._why = {"gpu": self._gpus.reason, "cpu_energy": self._energy.reason}
         self._pss_affordable = True
         self._stop = threading.Event()
@@ -80,8 +81,14 @@ class Sampler:
             self._thread.join()
 
     def facts(self) -> dict[str, Any]:
-        """How often was sampled, and why there is no GPU or no CPU energy ("" where there is)."""
-        return {"interval_s": self._interval_s, "samples": self.samples, "missing": dict(self._why)}
+        """How often was sampled, how the GPUs are set up, and why there is no GPU or no CPU energy
+        ("" where there is)."""
+        return {
+            "interval_s": self._interval_s,
+            "samples": self.samples,
+            "gpus": self._settings,
+            "missing": dict(self._why),
+        }
 
     def _run(self) -> None:
         sink = self._path.open("a", encoding="utf-8") if self._path is not None else None

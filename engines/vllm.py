@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from quantswarm.engines import (
     hardware,
     options,
+    vllm_cuda,
     vllm_dtype,
     vllm_isa,
     vllm_kv,
@@ -32,13 +33,14 @@ OPTIONS = {
     vllm_isa.OPTION: "avx2: leave AVX-512 and AMX unused, as a processor without them would",
     vllm_dtype.OPTION: f"{'|'.join(vllm_dtype.CHOICES)}: what to compute in (the quantization's)",
     **vllm_products.OPTIONS,
-    "gpu_memory_utilization": "share of the GPU's memory that vLLM takes, 0 to 1",
+    **vllm_cuda.OPTIONS,
 }
 DTYPES = {"float": "float32", "half": "float16"}
 KERNEL_LINES = (
     r"Using (quantswarm:\S+)",
     r"Using (\S+) for (?:\S+ )*(?:linear|GEMM|kernel)",
     r"Using (\S+) (?:attention )?backend",
+    r"Using (FlashAttention version \d+)",
     r"Using (AttentionBackendEnum\.\S+|\S*ATTN\S*)",
     r"(?:[Ss]elected|Using) (\S+[Kk]ernel)\b",
 )
@@ -149,8 +151,7 @@ class Vllm(Engine):
         if spec.api_key_file is not None:
             env["VLLM_API_KEY"] = f"{FROM_FILE}{spec.api_key_file}"
         if spec.device == "cuda":
-            share = options.number(given, "gpu_memory_utilization") or 0.9
-            argv += ["--gpu-memory-utilization", f"{share:g}"]
+            argv += vllm_cuda.flags(given, spec, reasons)
         else:
             env |= _cpu_environment(spec, flags, given, reasons)
             env |= vllm_isa.environment(given, reasons)
@@ -177,7 +178,7 @@ class Vllm(Engine):
     def served_with(self, log: str) -> Mapping[str, Any]:
         """The kernels that a quantization chose, and the cache that vLLM made."""
         chosen = [name for name in self.kernels(log) if re.match(r"quantswarm:|\w+Kernel$", name)]
-        return {"kernel": " ".join(chosen) or None, **vllm_kv.facts(log)}
+        return {"kernel": " ".join(chosen) or None, **vllm_kv.facts(log), **vllm_cuda.facts(log)}
 
     def precision(self, argv: Sequence[str], log: str) -> Precision:
         """The log's own words for the type; the cache's from the command."""

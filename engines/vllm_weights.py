@@ -17,7 +17,7 @@ from quantswarm.models.errors import UnsupportedPair
 from quantswarm.models.quantized_layers import matrices
 
 FORMATS = ("gptq", "awq", "compressed-tensors")
-FOUR_BIT = ("gptq", "awq", "w4a16")
+FOUR_BIT = ("gptq", "awq", "w4a16", "gptq-nearest", "awq-nearest")
 GPTQ_GROUPS = (-1, 32, 64, 128)
 """vLLM checks GPTQ against them on every device, by the table of its Marlin kernels."""
 

@@ -52,6 +52,7 @@ Made = tuple[str, int, int, int, bool]
 
 def of_shape(shape: AnyShape, quant: str, *, group: int = GROUP) -> Weights | None:
     """None for a quantization whose layout is known only once it is made."""
+    quant = quant.removesuffix("-nearest")  # other roundings, the same layouts
     if isinstance(shape, Gpt2Shape):
         parts = tuple(_gpt2_parts(shape, quant))
     else:

@@ -104,6 +104,14 @@ def test_a_gpu_host_gets_torch_for_cuda(tmp_path: Path) -> None:
     assert [words[-2:] for words in pip.ran if words[-1] == TORCH] == [["install", TORCH]]
 
 
+def test_they_can_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that only serves what needs no calibration need not have them."""
+    place, _ = quantizing(tmp_path)
+    assert [step.title for step in quantizers.quantizers_steps(place)] == [quantizers.TITLE]
+    monkeypatch.setenv(quantizers.VARIABLE, "no")
+    assert quantizers.quantizers_steps(place) == []
+
+
 def test_the_quantizers_list_has_no_gap_and_torch_is_the_engines_own() -> None:
     both = (HERE / "quantizers.txt").read_text() + (HERE / "quantizers-built.txt").read_text()
     lines = [line for line in both.splitlines() if line and not line.startswith("#")]

@@ -2,7 +2,8 @@
 
 Memory is read by three operations (a sum, a product of vectors, one of matrix and vector), because
 none is the fastest everywhere; the best round of the best of them counts. The last is what a step
-of decoding does. On a GPU a copy is read and written, and counts for both.
+of decoding does. On a GPU a copy is read and written, and counts for both; each round ends when the
+GPU has ended it. Bytes moved and rounds are told with each figure.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any
 
 SIDES = (256, 512, 1024, 2048)
 GPU_SIDES = (2048, 4096, 8192)
+GPU_SHARE = 8
+"""A buffer takes at most this part of the GPU's free memory: a copy needs a second one."""
 _COLUMNS = 1024
 _FEWEST_ROUNDS = 3
 
@@ -53,9 +56,18 @@ def figures(torch: Any, request: Request, clock: Clock = time.perf_counter) -> d
     wait = torch.cuda.synchronize if request.device == "cuda" else _nothing
     limits: dict[str, str] = {}
     with torch.inference_mode():
-        curve = [_bandwidth(torch, request, size, clock, wait) for size in request.sizes]
+        sizes = _fitting(torch, request)
+        curve = [_bandwidth(torch, request, size, clock, wait) for size in sizes]
         rates = list(_rates(torch, request, clock, wait, limits))
     return {"bandwidths": curve, "rates": rates, "torch": torch.__version__, "limits": limits}
+
+
+def _fitting(torch: Any, request: Request) -> tuple[int, ...]:
+    """The sizes that the GPU's free memory has room for, the smallest in any case."""
+    if request.device != "cuda":
+        return request.sizes
+    free, _ = torch.cuda.mem_get_info()
+    return tuple(s for s in request.sizes if s <= free // GPU_SHARE) or request.sizes[:1]
 
 
 def _nothing() -> None:
@@ -70,7 +82,14 @@ def _bandwidth(
         took = rounds(_ended(run, wait), request.budget_s, clock)
         gb_s = moved / min(took) / 1e9
         if not best or gb_s > float(best["gb_s"]):
-            best = {"size_bytes": size, "gb_s": gb_s, "spread": _spread(took), "by": name}
+            best = {
+                "size_bytes": size,
+                "gb_s": gb_s,
+                "spread": _spread(took),
+                "by": name,
+                "moved_bytes": moved,
+                "rounds": len(took),
+            }
     return best
 
 
@@ -90,7 +109,8 @@ def _readers(torch: Any, device: str, size: int) -> Iterator[tuple[str, int, Run
 def _rates(
     torch: Any, request: Request, clock: Clock, wait: Run, limits: dict[str, str]
 ) -> Iterator[dict[str, float | int | str]]:
-    kinds = ["float32", "bfloat16", *(["float16"] if request.device == "cuda" else []), "int8"]
+    of_gpu = request.device == "cuda"
+    kinds = ["float32", "bfloat16", *(["float16", "float8"] if of_gpu else []), "int8"]
     for kind in kinds:
         try:
             yield _rate(torch, request, kind, clock, wait)
@@ -104,21 +124,35 @@ def _rate(
     """The best of growing sizes; a size that would take longer than the budget is left out."""
     best: dict[str, float | int | str] = {}
     for side in GPU_SIDES if request.device == "cuda" else SIDES:
-        a = torch.ones(side, side, device=request.device).to(getattr(torch, kind))
-        b = torch.ones(side, side, device=request.device).to(getattr(torch, kind))
-        product = torch._int_mm if kind == "int8" else torch.mm  # noqa: SLF001 — it has no public name
-        run = _ended(_multiply(product, a, b), wait)
+        run = _ended(_product(torch, kind, side, request.device), wait)
         took = rounds(run, request.budget_s, clock)
         gflops = 2 * side**3 / min(took) / 1e9
         if not best or gflops > float(best["gflops"]):
-            best = {"dtype": kind, "gflops": gflops, "spread": _spread(took), "side": side}
+            best = {
+                "dtype": kind,
+                "gflops": gflops,
+                "spread": _spread(took),
+                "side": side,
+                "rounds": len(took),
+            }
         if 8 * min(took) * _FEWEST_ROUNDS > 4 * request.budget_s:
             break
     return best
 
 
-def _multiply(product: Callable[[Any, Any], object], a: Any, b: Any) -> Run:
-    return lambda: product(a, b)
+def _product(torch: Any, kind: str, side: int, device: str) -> Run:
+    """Two square matrices of ones, multiplied. Those of 8-bit floats have a scale each, and lie
+    as the tensor cores want them: the second by columns."""
+    stored = getattr(torch, "float8_e4m3fn" if kind == "float8" else kind)
+    a = torch.ones(side, side, device=device).to(stored)
+    b = torch.ones(side, side, device=device).to(stored)
+    if kind == "int8":
+        return lambda: torch._int_mm(a, b)  # noqa: SLF001 — it has no public name
+    if kind == "float8":
+        by_columns, one = b.t(), torch.ones(1, device=device)
+        product = torch._scaled_mm  # noqa: SLF001 — nor has this
+        return lambda: product(a, by_columns, scale_a=one, scale_b=one, out_dtype=torch.bfloat16)
+    return lambda: torch.mm(a, b)
 
 
 def _ended(run: Run, wait: Run) -> Run:

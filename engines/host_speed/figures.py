@@ -6,31 +6,36 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-FLOAT32, BFLOAT16, FLOAT16, INT8 = "float32", "bfloat16", "float16", "int8"
-BITS: Mapping[str, int] = {FLOAT32: 32, BFLOAT16: 16, FLOAT16: 16, INT8: 8}
+FLOAT32, BFLOAT16, FLOAT16, FLOAT8, INT8 = "float32", "bfloat16", "float16", "float8", "int8"
+BITS: Mapping[str, int] = {FLOAT32: 32, BFLOAT16: 16, FLOAT16: 16, FLOAT8: 8, INT8: 8}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bandwidth:
     """Reading a buffer of this size again and again; `spread` is 1 − median / best of the rounds.
 
-    `by` names the operation that was fastest.
+    `by` names the operation that was fastest, `moved_bytes` what one round of it moves, `rounds`
+    how many were timed; None in figures that are older than these.
     """
 
     size_bytes: int
     gb_s: float
     spread: float
     by: str
+    moved_bytes: int | None = None
+    rounds: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """Products of square matrices of one type, in 10⁹ operations a second (2 for each product)."""
+    """Products of square matrices of one type, in 10⁹ operations a second (2 for each product);
+    the best of `rounds` (None in older figures)."""
 
     dtype: str
     gflops: float
     spread: float
     side: int
+    rounds: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

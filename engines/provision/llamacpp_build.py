@@ -57,9 +57,9 @@ _X86_FLAGS = (
 )
 _CUDA_FLAGS = (
     "GGML_CUDA=ON",
-    "CMAKE_CUDA_ARCHITECTURES=native",
     "GGML_CUDA_NCCL=OFF",
     "GGML_CUDA_NO_VMM=ON",
+    "GGML_CUDA_GRAPHS=ON",
 )
 
 
@@ -84,8 +84,9 @@ def recipe_for(machine: Machine) -> Recipe:
     x86 = machine.architecture in {"x86_64", "AMD64"}
     variants = variants_to_build(machine.cpu_flags) if x86 else ()
     cuda = machine.gpu and machine.nvcc is not None
+    for_gpus = (*_CUDA_FLAGS, f"CMAKE_CUDA_ARCHITECTURES={machine.cuda_architectures}")
     return Recipe(
-        flags=_FLAGS + (_X86_FLAGS if x86 else ("GGML_NATIVE=ON",)) + (_CUDA_FLAGS if cuda else ()),
+        flags=_FLAGS + (_X86_FLAGS if x86 else ("GGML_NATIVE=ON",)) + (for_gpus if cuda else ()),
         targets=PROGRAMS + tuple(f"ggml-cpu-{name}" for name in variants),
         variants=variants,
     )

@@ -35,7 +35,9 @@ VARIANTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What set-up chooses by. `nvcc`, `compiler` and `cmake` are None where there is none."""
+    """What set-up chooses by. `nvcc`, `compiler` and `cmake` are None where there is none;
+    `cuda_architectures` is CMake's list of GPUs to compile for ("native": those that are here).
+    """
 
     architecture: str
     cores: int
@@ -45,6 +47,7 @@ class Machine:
     compiler: Path | None
     cmake: Path | None
     ninja: Path | None
+    cuda_architectures: str = "native"
 
 
 def home() -> Path:
@@ -64,6 +67,7 @@ def this_machine() -> Machine:
         compiler=_program("c++") or _program("g++") or _program("clang++"),
         cmake=_program("cmake"),
         ninja=_program("ninja"),
+        cuda_architectures=os.environ.get("QUANTSWARM_CUDA_ARCHITECTURES") or "native",
     )
 
 

@@ -26,9 +26,16 @@ from quantswarm.engines.provision.progress import Progress
 from quantswarm.engines.provision.steps import Step
 
 TITLE = "quantizers"
+VARIABLE = "QUANTSWARM_QUANTIZERS"
+"""`no` leaves them out: rounding to nearest and GGUF need none of them."""
 _PACKAGES = HERE / "quantizers.txt"
 _BUILT = HERE / "quantizers-built.txt"
 _WEIGHT_S = 150
+
+
+def quantizers_steps(place: Place) -> list[Step]:
+    """The one step, or none where it is not wanted."""
+    return [] if os.environ.get(VARIABLE) == "no" else [quantizers_step(place)]
 
 
 def quantizers_step(place: Place) -> Step:

@@ -15,7 +15,7 @@ from quantswarm.engines.provision.environment import Place, environment_steps, p
 from quantswarm.engines.provision.llamacpp_build import llamacpp_steps
 from quantswarm.engines.provision.machine import home, this_machine
 from quantswarm.engines.provision.progress import Progress, spoken
-from quantswarm.engines.provision.quantizers import quantizers_step
+from quantswarm.engines.provision.quantizers import quantizers_steps
 from quantswarm.engines.provision.steps import Step, carry_out, only_one, pending
 from quantswarm.engines.provision.tools import runner
 from quantswarm.models.errors import NoSpace, QuantswarmError
@@ -25,6 +25,8 @@ _GIB = 1 << 30
 _ENVIRONMENT_BYTES = 6 * _GIB
 _COMPILING_BYTES = 2 * _GIB
 _QUANTIZERS_BYTES = 4 * _GIB
+_CUDA_BYTES = 8 * _GIB
+"""What CUDA's libraries add to an environment with torch: about 3 GiB of wheels, and unpacked."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -52,7 +54,7 @@ def all_steps(place: Place) -> list[Step]:
         *environment_steps(place),
         *llamacpp_steps(place),
         *cpu_kernel_steps(place),
-        quantizers_step(place),
+        *quantizers_steps(place),
         project_step(place),
     ]
 
@@ -93,9 +95,10 @@ def _check_space(place: Place, steps: Sequence[Step]) -> None:
     """Refuse at once what would fail after ten minutes."""
     place.home.mkdir(parents=True, exist_ok=True)
     titles = " ".join(step.title for step in steps)
-    needs = [(place.root, _ENVIRONMENT_BYTES)] if "packages" in titles else []
+    cuda = _CUDA_BYTES if place.machine.gpu else 0
+    needs = [(place.root, _ENVIRONMENT_BYTES + cuda)] if "packages" in titles else []
     needs += [(place.home, _COMPILING_BYTES)] if "compiled" in titles else []
-    needs += [(place.home, _QUANTIZERS_BYTES)] if "quantizers" in titles else []
+    needs += [(place.home, _QUANTIZERS_BYTES + cuda)] if "quantizers" in titles else []
     for folder, wanted_bytes in needs:
         free_bytes = shutil.disk_usage(folder).free
         if free_bytes < wanted_bytes:

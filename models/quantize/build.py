@@ -64,7 +64,7 @@ def builder(method: Method) -> Callable[[ModelSource, Path], Path]:
         settings = chosen(method.defaults) if method.calibrated else method.defaults
         _require_served(method, settings, asked)
         original = hf_folder.inspect(model.folder, asked)
-        _require_fitting(original, method, settings, asked)
+        require_fitting(original, method, settings, asked)
         python = environment.python(asked)
         require_memory(_LIBRARIES_BYTES + model.parameters * 6, asked)
         require_disk(workdir, model.parameters * 8, asked)
@@ -171,7 +171,7 @@ def _require_served(method: Method, settings: Settings, asked: str) -> None:
         )
 
 
-def _require_fitting(original: Any, method: Method, settings: Settings, asked: str) -> None:
+def require_fitting(original: Any, method: Method, settings: Settings, asked: str) -> None:
     """Groups that divide every matrix, before minutes of work."""
     from quantswarm.models.quantize.check import linear_layers
     from quantswarm.models.quantize.settings import VARIABLE

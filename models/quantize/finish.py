@@ -68,6 +68,11 @@ def checkpoint(
     out.mkdir()
     facts = {name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()}
     write(out / "model.safetensors", facts, (tensor.read() for tensor in tensors.values()))
+    beside(out, original, config)
+
+
+def beside(out: Path, original: HfFolder, config: Mapping[str, Any]) -> None:
+    """What belongs to the weights in `out`: the original's config and tokenizer."""
     whole = {**original.config, "quantization_config": dict(config)}
     (out / "config.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     for name in _KEPT:

@@ -50,6 +50,33 @@ def fp8(weight: Any) -> Any:
     return np.sign(scaled) * positive[np.searchsorted(between, np.abs(scaled))] * scale
 
 
+def fp8_codes(weight: Any) -> tuple[Any, Any]:
+    """A float32 weight [outputs, inputs] as bytes of e4m3, and its scale, float32 [outputs, 1]."""
+    import numpy as np
+
+    largest = np.abs(weight).max(axis=1, keepdims=True)
+    scale = np.maximum(largest, np.float32(1e-12)) / np.float32(448)
+    return e4m3_codes(weight / scale), scale
+
+
+def e4m3_codes(values: Any) -> Any:
+    """The byte of the nearest e4m3 value of each float32 from -448 to 448, ties to even.
+
+    From 2**-6 on it has three bits of fraction, so that the lower 20 of float32's 23 are rounded
+    off and the exponent counts from 7 instead of 127; under that, multiples of 2**-9.
+    """
+    import numpy as np
+
+    bits = values.astype(np.float32, copy=False).view(np.uint32)
+    sign = (bits >> np.uint32(24)).astype(np.uint8) & np.uint8(0x80)
+    size = bits & np.uint32(0x7FFFFFFF)
+    normal = size + np.uint32(0x7FFFF) + ((size >> np.uint32(20)) & np.uint32(1))
+    normal = (normal >> np.uint32(20)) - np.uint32((127 - 7) << 3)
+    small = np.rint(size.view(np.float32) * np.float32(512))
+    code = np.where(size < np.uint32((127 - 6) << 23), small.astype(np.uint32), normal)
+    return code.astype(np.uint8) | sign
+
+
 def e4m3() -> Any:
     """The float32 value of each byte of the type e4m3 (finite, no infinities)."""
     import numpy as np

@@ -41,6 +41,21 @@ def test_cells_are_variants_times_users_one_server_after_another(tmp_path: Path)
     ]
 
 
+def test_a_variant_may_have_loads_of_its_own(tmp_path: Path) -> None:
+    plain = read_matrix(written(tmp_path, GOOD))
+    own = read_matrix(written(tmp_path, GOOD + "users = [2]\n"))
+    assert [cell.name for cell in own.cells()][2:] == ["llamacpp-q8_0-ngl_all-u2"]
+    first, second = own.variants
+    assert (own.places_of(first), own.places_of(second)) == (8, 2)
+    assert own.digest() != plain.digest()
+    same = dataclasses.replace(
+        own, variants=tuple(dataclasses.replace(v, users=()) for v in own.variants)
+    )
+    assert same.digest() == plain.digest()
+    with pytest.raises(BadFile, match="users must be positive"):
+        read_matrix(written(tmp_path, GOOD + "users = [0]\n"))
+
+
 def test_processes_are_a_number_or_left_open(tmp_path: Path) -> None:
     plain, auto = (
         read_matrix(written(tmp_path, text + GOOD)) for text in ("", 'processes = "auto"')
@@ -124,7 +139,7 @@ def test_users_and_rates_are_loads_of_one_matrix(tmp_path: Path) -> None:
         ("gamma", 0.5, 0.5, 32),
         ("gamma", 4.0, 0.5, 32),
     ]
-    assert matrix.places == 16
+    assert matrix.places_of(matrix.variants[0]) == 16
 
 
 def test_rates_alone_are_poisson_and_leave_the_servers_room_to_the_default(tmp_path: Path) -> None:
@@ -133,7 +148,7 @@ def test_rates_alone_are_poisson_and_leave_the_servers_room_to_the_default(tmp_p
     (first, _) = matrix.cells()
     assert first.arrivals is not None
     assert (first.arrivals.kind, first.arrivals.rate) == ("poisson", 3.0)
-    assert matrix.places is None
+    assert matrix.places_of(matrix.variants[0]) is None
 
 
 def test_a_trace_needs_no_rate(tmp_path: Path) -> None:

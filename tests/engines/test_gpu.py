@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -37,7 +38,51 @@ def test_everything_that_a_gpu_tells_in_our_units():
     }
 
 
-@pytest.mark.parametrize("key", sorted(gpu()))
+SETTINGS = {
+    "persistence": {"persistence"},
+    "mig": {"mig"},
+    "compute_mode": {"compute_mode"},
+    "ecc": {"ecc"},
+    "limit_milliwatts": {"power_limit_w"},
+    "most": {"most_sm_mhz", "most_memory_mhz"},
+}
+
+
+def test_how_a_gpu_is_set_up_is_told_in_our_units():
+    gpus, _ = opened(gpu(persistence=0, mig=[1, 0]))
+    (found,) = gpus.settings()
+    assert asdict(found) == {
+        "gpu": 0,
+        "persistence": False,
+        "mig": True,
+        "compute_mode": 0,
+        "ecc": True,
+        "power_limit_w": 700.0,
+        "most_sm_mhz": 1980,
+        "most_memory_mhz": 3201,
+    }
+
+
+@pytest.mark.parametrize("key", sorted(SETTINGS))
+def test_a_setting_that_a_gpu_does_not_tell_is_none_and_the_rest_stands(key):
+    gpus, _ = opened(gpu(**{key: None}))
+    (found,) = gpus.settings()
+    assert {name for name, value in asdict(found).items() if value is None} == SETTINGS[key]
+
+
+def test_a_gpu_is_asked_and_never_set():
+    gpus, nvml = opened(gpu())
+    gpus.read([4242])
+    gpus.settings()
+    gpus.processes()
+    gpus.close()
+    assert len(nvml.asked) > 12
+    assert [
+        name for name in nvml.asked if not re.match("nvml(Init|Shutdown|DeviceGet)", name)
+    ] == []
+
+
+@pytest.mark.parametrize("key", sorted(set(gpu()) - set(SETTINGS)))
 def test_what_a_gpu_does_not_tell_is_none_and_the_rest_stands(key):
     gpus, _ = opened(gpu(**{key: None}))
     (reading,) = gpus.read([4242])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from fake_nvml import GIB, FakeNvml, gpu
 
 from quantswarm.engines.gpu import Gpus
 from quantswarm.engines.gpu_vacancy import LEFT_BYTES, Vacancy, others, vacancy
+from quantswarm.models.errors import RunFailed
 
 EMPTY = {"used": 3 * GIB, "processes": []}
 
@@ -59,15 +61,24 @@ def test_memory_that_is_freed_within_the_deadline_is_waited_for():
     assert 4 <= clock.now < 5
 
 
-def test_memory_that_stays_is_named_at_the_deadline():
+def test_memory_that_stays_is_refused_at_the_deadline_with_its_holders():
     clock, nvml = Clock(), FakeNvml(gpu(**EMPTY), gpu(**EMPTY))
     room = watched(nvml, clock)
-    nvml.gpus[1]["used"] = 8 * GIB
-    (warning,) = room.settled()
-    assert warning["name"] == "gpu-memory-not-freed"
-    assert "GPU 1 holds 5,120 MiB more" in warning["seen"]
-    assert set(warning) == {"name", "seen", "cause", "advice"}
+    nvml.gpus[1] |= {"used": 8 * GIB, "processes": [(77, 5 * GIB)]}
+    with pytest.raises(RunFailed) as caught:
+        room.settled()
+    assert "GPU 1 holds 5,120 MiB more" in str(caught.value)
+    assert "pid 77 on GPU 1 (5,120 MiB)" in str(caught.value)
+    assert "--resume" in str(caught.value)
     assert 10 <= clock.now < 11
+
+
+def test_memory_whose_holder_is_hidden_is_refused_too():
+    nvml = FakeNvml(gpu(**EMPTY))
+    room = watched(nvml, Clock())
+    nvml.gpus[0]["used"] = 8 * GIB
+    with pytest.raises(RunFailed, match="NVML shows none"):
+        room.settled()
 
 
 def test_another_program_is_named_before_a_server_starts():

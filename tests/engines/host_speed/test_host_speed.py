@@ -161,11 +161,16 @@ class FakeTorch:
 
     __version__ = "0.0-fake"
     float32, bfloat16, float16, int8 = "float32", "bfloat16", "float16", "int8"
+    float8_e4m3fn = "float8"
 
-    def __init__(self, broken: tuple[str, ...] = ()) -> None:
+    def __init__(self, broken: tuple[str, ...] = (), free_bytes: int = 2**37) -> None:
         self.broken = broken
         self.waits = 0
-        self.cuda = SimpleNamespace(synchronize=self._wait, is_available=lambda: True)
+        self.cuda = SimpleNamespace(
+            synchronize=self._wait,
+            is_available=lambda: True,
+            mem_get_info=lambda: (free_bytes, 2**37),
+        )
 
     def _wait(self) -> None:
         self.waits += 1
@@ -178,6 +183,7 @@ class FakeTorch:
         made = SimpleNamespace(shape=shape, sum=lambda: None, kind="float32")
         made.view = lambda *_: made
         made.copy_ = lambda _: None
+        made.t = lambda: made
 
         def to(kind: str) -> Any:
             made.kind = kind
@@ -198,6 +204,10 @@ class FakeTorch:
             raise RuntimeError(f"no kernel for {a.kind}\nand more")
 
     def _int_mm(self, a: Any, b: Any) -> None:
+        self.mm(a, b)
+
+    def _scaled_mm(self, a: Any, b: Any, **more: Any) -> None:
+        assert {"scale_a", "scale_b", "out_dtype"} == set(more)
         self.mm(a, b)
 
 
@@ -232,9 +242,35 @@ def test_on_a_gpu_every_round_waits_and_a_copy_counts_twice() -> None:
         "gb_s": 2 * 4096 / 1e9,
         "spread": 0,
         "by": "copy",
+        "moved_bytes": 2 * 4096,
+        "rounds": 3,
     }
-    assert "float16" in [one["dtype"] for one in found["rates"]]
+    kinds = [one["dtype"] for one in found["rates"]]
+    assert kinds == ["float32", "bfloat16", "float16", "float8", "int8"]
+    assert {one["rounds"] for one in found["rates"]} == {3}
     assert torch.waits >= 4 * 4
+
+
+def test_buffers_fit_into_the_gpus_free_memory() -> None:
+    ticks = itertools.count()
+    torch = FakeTorch(free_bytes=8192 * child.GPU_SHARE)
+    found = child.figures(
+        torch, request(device="cuda", sizes=(4096, 8192, 16384)), lambda: float(next(ticks))
+    )
+    assert [one["size_bytes"] for one in found["bandwidths"]] == [4096, 8192]
+    torch = FakeTorch(free_bytes=0)
+    found = child.figures(
+        torch, request(device="cuda", sizes=(4096, 8192)), lambda: float(next(ticks))
+    )
+    assert [one["size_bytes"] for one in found["bandwidths"]] == [4096]
+
+
+def test_figures_from_before_rounds_were_told_are_still_read() -> None:
+    old = Bandwidth(size_bytes=1, gb_s=1.0, spread=0.0, by="sum")
+    kept = HostSpeed(device="cpu", cores=(0,), threads=1, bandwidths=(old,)).as_json()
+    told = json.loads(json.dumps(kept))
+    told["bandwidths"] = [{"size_bytes": 1, "gb_s": 1.0, "spread": 0.0, "by": "sum"}]
+    assert from_json(told).bandwidths == (old,)
 
 
 def test_rounds_go_on_until_the_budget_is_spent() -> None:

@@ -26,6 +26,12 @@ def gpu(**changed: Any) -> dict[str, Any]:
         "celsius": 61,
         "reasons": 0x04 | 0x20,
         "processes": [(4242, 19 * GIB)],
+        "persistence": 1,
+        "mig": [0, 0],
+        "compute_mode": 0,
+        "ecc": [1, 1],
+        "limit_milliwatts": 700_000,
+        "most": {1: 1980, 2: 3201},
     } | changed
 
 
@@ -40,6 +46,12 @@ class FakeNvml:
         self.broken = broken
         self.opened = 0
         self.on_memory: Callable[[], None] = lambda: None
+        self.asked: set[str] = set()
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("nvml"):
+            object.__getattribute__(self, "asked").add(name)
+        return object.__getattribute__(self, name)
 
     def nvmlInit(self) -> None:
         if self.broken == "nvmlInit":
@@ -89,3 +101,21 @@ class FakeNvml:
     def nvmlDeviceGetComputeRunningProcesses(self, handle: int) -> list[Any]:
         listed = self._told(handle, "processes")
         return [SimpleNamespace(pid=pid, usedGpuMemory=size) for pid, size in listed]
+
+    def nvmlDeviceGetPersistenceMode(self, handle: int) -> int:
+        return int(self._told(handle, "persistence"))
+
+    def nvmlDeviceGetMigMode(self, handle: int) -> list[int]:
+        return list(self._told(handle, "mig"))
+
+    def nvmlDeviceGetComputeMode(self, handle: int) -> int:
+        return int(self._told(handle, "compute_mode"))
+
+    def nvmlDeviceGetEccMode(self, handle: int) -> list[int]:
+        return list(self._told(handle, "ecc"))
+
+    def nvmlDeviceGetEnforcedPowerLimit(self, handle: int) -> int:
+        return int(self._told(handle, "limit_milliwatts"))
+
+    def nvmlDeviceGetMaxClockInfo(self, handle: int, kind: int) -> int:
+        return int(self._told(handle, "most")[kind])

@@ -161,8 +161,8 @@ def test_groups_that_do_not_divide_are_refused_before(micro_folder: Path) -> Non
     original = hf_folder.inspect(micro_folder, "test")
     method = build.Method(name="gptq", calibrated=True, grouped=True)
     with pytest.raises(UnsupportedPair, match=r"256 inputs .* groups of 96 do not divide"):
-        build._require_fitting(original, method, Settings(group_size=96), "gptq of test")
-    build._require_fitting(original, method, Settings(group_size=128), "gptq of test")
+        build.require_fitting(original, method, Settings(group_size=96), "gptq of test")
+    build.require_fitting(original, method, Settings(group_size=128), "gptq of test")
 
 
 @pytest.mark.usefixtures("quantizers")
