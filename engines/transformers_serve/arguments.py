@@ -8,6 +8,8 @@ from collections.abc import Sequence
 KEY_VARIABLE = "QUANTSWARM_SERVER_KEY"
 INT8_DYNAMIC, BNB_INT8, BNB_NF4 = "int8-dynamic", "bnb-int8", "bnb-nf4"
 QUANTIZE = (INT8_DYNAMIC, BNB_INT8, BNB_NF4)
+MOST_LOGPROBS = 64
+"""Likeliest tokens that a request may ask for at each place."""
 DTYPES = ("float32", "bfloat16", "float16")
 
 

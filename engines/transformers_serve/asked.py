@@ -1,8 +1,8 @@
-"""What a request asks for beyond what `transformers serve` reads; pure, so that it is quick to test.
+"""What a request asks for beyond what `transformers serve` reads; pure.
 
-Its handlers refuse unknown fields, sample although they were told a temperature of 0 < t (they
-leave `do_sample` off), ignore `n` and `logprobs`, and answer with a traceback where a number is
-none. So requests are checked here first, and what its handlers do not know is taken out.
+Its handlers refuse fields that they do not know, ignore `n` and `logprobs`, stay greedy at any
+temperature unless the model's own configuration samples, and break at a number that is none. So
+requests are checked here first, and what its handlers do not know is taken out.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from quantswarm.engines.transformers_serve.arguments import MOST_LOGPROBS
 
 OWN = frozenset(
     {
@@ -23,7 +25,6 @@ OWN = frozenset(
     }
 )
 """Fields that are read here and never reach the handlers."""
-MOST_LOGPROBS = 64
 MOST_WHEN_UNSAID = 1024
 """Tokens of an answer whose length nobody gave, as `transformers serve` has it."""
 

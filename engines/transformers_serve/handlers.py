@@ -16,7 +16,13 @@ import torch
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse, StreamingResponse
 from transformers.cli.serving.chat_completion import ChatCompletionHandler
+from transformers.cli.serving.chat_completion import (
+    TransformersCompletionCreateParamsStreaming as ChatFields,
+)
 from transformers.cli.serving.completion import CompletionHandler
+from transformers.cli.serving.completion import (
+    TransformersTextCompletionCreateParams as CompletionFields,
+)
 from transformers.cli.serving.utils import BaseHandler
 
 from quantswarm.engines.transformers_serve import told
@@ -135,7 +141,9 @@ def event(document: dict[str, Any]) -> str:
 
 
 class _Chat(_Mended, ChatCompletionHandler):  # type: ignore[misc]  # transformers is not analysed
-    def _streaming(self, request_id: Any, model: Any, processor: Any, *rest: Any, **named: Any) -> Any:
+    def _streaming(
+        self, request_id: Any, model: Any, processor: Any, *rest: Any, **named: Any
+    ) -> Any:
         ids = rest[1]["input_ids"]
         self.prompt_tokens = len(ids) if isinstance(ids, list) else int(ids.shape[-1])
         return super()._streaming(request_id, model, processor, *rest, **named)
@@ -251,7 +259,8 @@ class Endpoint:
     def __init__(self, model_manager: Any, serving: Serving, *, chat: bool) -> None:
         self._model_manager, self._serving, self._chat = model_manager, serving, chat
         self._kind = _Chat if chat else _Completion
-        self._known = self._kind._valid_params_class.__mutable_keys__
+        fields = ChatFields if chat else CompletionFields
+        self._known: frozenset[str] = fields.__mutable_keys__
 
     async def handle_request(self, body: dict[str, Any], _request_id: str) -> Any:
         """The answer; `HTTPException` for what cannot be served."""

@@ -1,4 +1,4 @@
-"""Start `transformers serve` on one local model: `python -m quantswarm.engines.transformers_serve.launch`.
+"""Start `transformers serve` on one local model; the options are those of `arguments`.
 
 The model is loaded by the thread that computes with it, bound to the compute cores; HTTP stays on
 the main thread. See docs/transformers.md for what is mended and why.

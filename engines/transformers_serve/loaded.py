@@ -45,8 +45,8 @@ def load(asked: argparse.Namespace) -> tuple[Model, Any]:
         "attention": "sdpa",
         "quantize": asked.quantize,
         "product": _product(model, asked),
-        "bytes_before": before,
         **_counted(model),
+        **_sizes(model, before),
     }
     print(f"{FACTS}{json.dumps(facts)}", flush=True)
     return model, transformers.AutoTokenizer.from_pretrained(asked.model, local_files_only=True)
@@ -70,9 +70,7 @@ def _quantize_linear(model: Model) -> None:
     """PyTorch's dynamic quantization; in place, or the whole model would be copied."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is deprecated in favour of another package
-        torch.ao.quantization.quantize_dynamic(
-            model, {nn.Linear}, dtype=torch.qint8, inplace=True
-        )
+        torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8, inplace=True)
 
 
 def _try_out(model: Model) -> None:
@@ -112,7 +110,12 @@ def _counted(model: Model) -> dict[str, Any]:
             if weight.data_ptr() not in seen:
                 left[kind] = left.get(kind, 0) + weight.numel()
             seen.add(weight.data_ptr())
-    return {"quantized": quantized, "left": left, "bytes": _weights_bytes(model)}
+    return {"quantized": quantized, "left": left}
+
+
+def _sizes(model: Model, before: int | None) -> dict[str, int]:
+    """Only where they are exact: bitsandbytes keeps its scales out of the model's tensors."""
+    return {} if before is None else {"bytes_before": before, "bytes": _weights_bytes(model)}
 
 
 def _product(model: Model, asked: argparse.Namespace) -> str:

@@ -165,8 +165,9 @@ class _Request:
         """The text of a stream that nobody watches."""
         text = ""
         while (item := await queue.get()) is not None:
-            if isinstance(item, _StreamError):
-                raise RuntimeError(item.msg)
+            problem = getattr(item, "msg", None)
+            if problem is not None:
+                raise RuntimeError(problem)
             text += item
         return text
 
@@ -222,9 +223,7 @@ class OneByOne(_Request, GenerateManager):  # type: ignore[misc]  # transformers
     async def generate_non_streaming(
         self, model: Any, processor: Any, inputs: Any, gen_config: Any, request_id: str
     ) -> tuple[str, int, list[int]]:
-        queue, streamer = self.generate_streaming(
-            model, processor, inputs, gen_config, request_id
-        )
+        queue, streamer = self.generate_streaming(model, processor, inputs, gen_config, request_id)
         return await self.whole(queue), int(inputs["input_ids"].shape[-1]), streamer.ids
 
 
@@ -277,7 +276,5 @@ class Together(_Request, CBGenerateManager):  # type: ignore[misc]  # transforme
     async def generate_non_streaming(
         self, model: Any, processor: Any, inputs: Any, gen_config: Any, request_id: str
     ) -> tuple[str, int, list[int]]:
-        queue, streamer = self.generate_streaming(
-            model, processor, inputs, gen_config, request_id
-        )
+        queue, streamer = self.generate_streaming(model, processor, inputs, gen_config, request_id)
         return await self.whole(queue), len(inputs["input_ids"]), streamer.ids
