@@ -50,8 +50,10 @@ class Transformers(Engine):
         " set-up installs neither beside vLLM.",
         "awq": "transformers multiplies AWQ weights by GPTQModel's kernels, which set-up does not"
         " install beside vLLM.",
-        "compressed-tensors": "transformers unpacks these weights to floats as it loads them.",
-        "gguf": "transformers unpacks GGUF weights to floats as it loads them.",
+        "compressed-tensors": "transformers unpacks these weights to floats before their first"
+        " product.",
+        "gguf": "transformers unpacks GGUF weights to floats unless the package kernels brings it"
+        " a product, which set-up does not install.",
     }
     options: ClassVar[Mapping[str, str]] = OPTIONS
     metrics_path: ClassVar[str | None] = None

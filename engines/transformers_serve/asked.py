@@ -27,6 +27,14 @@ OWN = frozenset(
 """Fields that are read here and never reach the handlers."""
 MOST_WHEN_UNSAID = 1024
 """Tokens of an answer whose length nobody gave, as `transformers serve` has it."""
+_WITHOUT_EFFECT = (
+    *("presence_penalty", "response_format", "functions", "function_call", "prediction"),
+    *("audio", "modalities", "web_search_options"),
+)
+"""Fields of OpenAI's that its handlers accept and ignore, though they would change an answer."""
+_PLAIN: Mapping[str, Any] = {"response_format": {"type": "text"}, "function_call": "none"}
+_SHAPING = ("temperature", "stop", "frequency_penalty", "logit_bias", "min_tokens")
+"""What a continuous batch cannot do for one request of it."""
 
 
 class Refused(Exception):
@@ -41,7 +49,8 @@ class Refused(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """`top` is the number of likeliest tokens to tell at each place, None where log-probabilities
-    are not asked for. `prompt_ids` is set where the prompt came as token ids."""
+    are not asked for. `prompt_ids` is set where the prompt came as token ids. `shaping` are the
+    fields by which it is no plain greedy request."""
 
     max_tokens: int | None = None
     min_tokens: int = 0
@@ -52,6 +61,7 @@ class Wish:
     as_ids: bool = False
     running_usage: bool = False
     prompt_ids: tuple[int, ...] | None = None
+    shaping: tuple[str, ...] = ()
 
     @property
     def scored(self) -> bool:
@@ -70,9 +80,7 @@ def read(body: Mapping[str, Any], known: Collection[str], served: str, *, chat: 
     named = body.get("model")
     if named is not None and named != served:
         raise Refused(f"the model {named!r} does not exist; this server has {served!r}", 404)
-    for name in ("n", "best_of"):
-        if body.get(name) not in (None, 1):
-            raise Refused(f"{name} must be 1: there is one choice an answer")
+    _refuse_ignored(body)
     _numbers(body)
     echo = not chat and bool(body.get("echo"))
     if echo and body.get("stream"):
@@ -90,7 +98,17 @@ def read(body: Mapping[str, Any], known: Collection[str], served: str, *, chat: 
         as_ids=bool(body.get("return_tokens_as_token_ids")),
         running_usage=bool((options or {}).get("continuous_usage_stats")),
         prompt_ids=_messages(body) if chat else _prompt(body),
+        shaping=tuple(name for name in _SHAPING if body.get(name)),
     )
+
+
+def _refuse_ignored(body: Mapping[str, Any]) -> None:
+    for name in ("n", "best_of"):
+        if body.get(name) not in (None, 1):
+            raise Refused(f"{name} must be 1: there is one choice an answer")
+    for name in _WITHOUT_EFFECT:
+        if body.get(name) and body[name] != _PLAIN.get(name):
+            raise Refused(f"{name} is not supported")
 
 
 def left(body: Mapping[str, Any]) -> dict[str, Any]:

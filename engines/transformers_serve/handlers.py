@@ -63,11 +63,11 @@ class _State:
 
     def __init__(self, serving: Serving, wish: Wish) -> None:
         batched = serving.together is not None and not wish.scored
-        if batched and (wish.temperature or 0) > 0:
+        if batched and wish.shaping:
             raise HTTPException(
                 400,
-                "continuous batching has one configuration for all requests, which is greedy here:"
-                " temperature 0, or a server with continuous_batching=off",
+                f"{', '.join(wish.shaping)}: continuous batching has one configuration for all"
+                " requests, which is greedy; leave it out, or take continuous_batching=off",
             )
         shared = serving.together if batched else serving.one
         self.batched = batched

@@ -52,6 +52,11 @@ def test_the_newer_name_of_the_length_prevails():
     assert chat(max_tokens=3, max_completion_tokens=5).max_tokens == 5
 
 
+def test_what_a_continuous_batch_cannot_do_is_known():
+    assert completion(temperature=0, frequency_penalty=0).shaping == ()
+    assert completion(temperature=0.5, min_tokens=3).shaping == ("temperature", "min_tokens")
+
+
 def test_only_an_echo_may_generate_nothing():
     assert completion(max_tokens=0, echo=True).max_tokens == 0
     with pytest.raises(Refused, match="at least 1"):
@@ -64,6 +69,7 @@ def test_only_an_echo_may_generate_nothing():
         ({"foo": 1, "bar": 2}, "unknown fields: bar, foo"),
         ({"n": 2}, "n must be 1"),
         ({"best_of": 3}, "best_of must be 1"),
+        ({"presence_penalty": 0.5}, "presence_penalty is not supported"),
         ({"max_tokens": "8"}, "max_tokens must be a whole number"),
         ({"max_tokens": True}, "max_tokens must be a whole number"),
         ({"temperature": "warm"}, "temperature must be a number"),
