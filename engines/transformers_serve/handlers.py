@@ -100,10 +100,10 @@ class _Mended(BaseHandler):  # type: ignore[misc]  # transformers is not analyse
         wish = self.wish
         if wish.ignore_eos:
             config.eos_token_id = NO_TOKEN
+        elif wish.min_tokens:
+            config.min_new_tokens = wish.min_tokens
         if config.pad_token_id is None:
             config.pad_token_id = 0  # of no consequence: nothing is batched with padding
-        if wish.min_tokens:
-            config.min_new_tokens = wish.min_tokens
         if (wish.temperature or 0) > 0:
             config.do_sample = True
         return config
@@ -268,6 +268,8 @@ class Endpoint:
             wish = read(body, self._known, self._serving.name, chat=self._chat)
         except Refused as refused:
             raise HTTPException(refused.status, refused.message) from None
+        if self._chat and not self._serving.tokenizer.chat_template:
+            raise HTTPException(400, "this model has no chat template: use /v1/completions")
         handler = self._kind(self._model_manager, self._serving, wish)
         # Of our own making: a client that uses an id twice would get another request's answer.
         own_id = f"{'chatcmpl' if self._chat else 'cmpl'}-{uuid.uuid4().hex}"
@@ -282,7 +284,7 @@ async def _to_the_end(events: Any) -> AsyncGenerator[str, None]:
     whole = True
     try:
         async for one in events:
-            whole = not one.startswith('data: {"error"')
+            whole = 'data: {"error"' not in one
             yield one
     finally:
         await events.aclose()
