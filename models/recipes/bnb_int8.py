@@ -6,7 +6,7 @@ from quantswarm.models.store import serve_original
 RECIPE = Recipe(
     name="bnb-int8",
     format="safetensors",
-    summary="linear layers in INT8 as they are loaded, by bitsandbytes (LLM.int8())",
+    summary="linear layers in INT8 at load, by bitsandbytes",
     build=serve_original,
     serve_flags={"transformers": ("--quantize", "bnb-int8", "--dtype", "float16")},
 )

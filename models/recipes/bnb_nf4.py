@@ -6,7 +6,7 @@ from quantswarm.models.store import serve_original
 RECIPE = Recipe(
     name="bnb-nf4",
     format="safetensors",
-    summary="linear layers in 4-bit normal floats as they are loaded, by bitsandbytes",
+    summary="linear layers in NF4 at load, by bitsandbytes",
     build=serve_original,
     serve_flags={"transformers": ("--quantize", "bnb-nf4")},
 )

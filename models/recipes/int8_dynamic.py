@@ -6,7 +6,7 @@ from quantswarm.models.store import serve_original
 RECIPE = Recipe(
     name="int8-dynamic",
     format="safetensors",
-    summary="linear layers in INT8 as they are loaded, by PyTorch; activations scaled as they come",
+    summary="linear layers in INT8 at load, by PyTorch (dynamic)",
     build=serve_original,
     serve_flags={"transformers": ("--quantize", "int8-dynamic", "--dtype", "float32")},
     devices=("cpu",),
