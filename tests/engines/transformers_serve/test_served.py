@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from quantswarm.engines.base import ServeSpec
-from quantswarm.engines.prepare import ServeOptions, prepare
+from quantswarm.engines.prepare import Prepared, ServeOptions, prepare
 from quantswarm.engines.registry import engine_named
 from quantswarm.engines.server import Server, running
+from quantswarm.engines.transformers_serve.facts import loaded
 from quantswarm.models import source, store
 from quantswarm.models.recipes import recipe_named
 
@@ -67,17 +68,24 @@ class Up:
         return [line.removeprefix("data: ") for line in body.splitlines() if line]
 
 
-@contextmanager
-def serving(folder, quant, log, **own) -> Iterator[Up]:
+def artefact(folder, quant):
+    return replace(store.planned("tiny", recipe_named(quant)), path=folder, quant=quant)
+
+
+def ready(folder, quant, **own) -> Prepared:
     found = ENGINE.probe()
     if not found.available:
         pytest.skip(f"missing: transformers ({found.reason})")
-    recipe = recipe_named(quant)
-    artefact = replace(store.planned("tiny", recipe), path=folder, quant=quant)
     options = ServeOptions(port=0, users=3, context_tokens=128, engine_options=own)
-    ready = prepare(ENGINE, recipe, artefact, options, found=found)
-    with running(ENGINE, artefact, ready.spec, ready.flags, log=log) as server:
-        yield Up(server=server, spec=ready.spec)
+    recipe = recipe_named(quant)
+    return prepare(ENGINE, recipe, artefact(folder, quant), options, found=found)
+
+
+@contextmanager
+def serving(folder, quant, log, **own) -> Iterator[Up]:
+    made = ready(folder, quant, **own)
+    with running(ENGINE, artefact(folder, quant), made.spec, made.flags, log=log) as server:
+        yield Up(server=server, spec=made.spec)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +147,8 @@ def test_no_request_breaks_the_server(up):
     assert up.whole(2)["usage"]["completion_tokens"] == 2
 
 
-def test_libraries_say_what_the_server_says(up, tmp_path):
+def test_libraries_say_what_the_server_says(alone, tmp_path):
+    up = alone
     ids = list(range(20, 60))
     (rows,) = ENGINE.scored(up.server.command.argv, [ids], tmp_path / "child.log")
     asked = {"prompt": ids, "logprobs": 4, "echo": True, "return_tokens_as_token_ids": True}
@@ -167,9 +176,10 @@ def test_int8_of_gpt2_does_not_shrink_it_and_says_so(gpt2, tmp_path):
 
 def test_nf4_of_gpt2_takes_its_conv1d(gpt2, tmp_path):
     pytest.importorskip("bitsandbytes")
-    with serving(gpt2, "bnb-nf4", tmp_path / "log") as up:
-        assert up.whole(8)["usage"]["completion_tokens"] == 8
-        assert "bitsandbytes::" in ENGINE.kernels(up.log)[0]
-        loaded = json.loads(up.log.rpartition("quantswarm: loaded ")[2].splitlines()[0])
-    assert loaded["quantized"] == 2 * 12 * 64 * 64
-    assert set(loaded["left"]) == {"Embedding"}
+    argv = ready(gpt2, "bnb-nf4").command.argv
+    (rows,) = ENGINE.scored(argv, [[5, 6, 7]], tmp_path / "log")
+    assert np.allclose(np.exp(rows).sum(axis=-1), 1, atol=1e-4)
+    log = (tmp_path / "log").read_text()
+    assert "bitsandbytes::" in ENGINE.kernels(log)[0]
+    assert loaded(log)["quantized"] == 2 * 12 * 64 * 64
+    assert set(loaded(log)["left"]) == {"Embedding"}
