@@ -88,6 +88,8 @@ def read(body: Mapping[str, Any], known: Collection[str], served: str, *, chat: 
     options = body.get("stream_options")
     if options is not None and not isinstance(options, Mapping):
         raise Refused("stream_options must be an object")
+    if chat:
+        _check_messages(body)
     return Wish(
         max_tokens=_most(body, least=0 if echo else 1),
         min_tokens=_count(body, "min_tokens", least=0) or 0,
@@ -97,7 +99,7 @@ def read(body: Mapping[str, Any], known: Collection[str], served: str, *, chat: 
         echo=echo,
         as_ids=bool(body.get("return_tokens_as_token_ids")),
         running_usage=bool((options or {}).get("continuous_usage_stats")),
-        prompt_ids=_messages(body) if chat else _prompt(body),
+        prompt_ids=None if chat else _prompt(body),
         shaping=tuple(name for name in _SHAPING if body.get(name)),
     )
 
@@ -182,7 +184,7 @@ def _prompt(body: Mapping[str, Any]) -> tuple[int, ...] | None:
     return tuple(prompt)
 
 
-def _messages(body: Mapping[str, Any]) -> None:
+def _check_messages(body: Mapping[str, Any]) -> None:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise Refused("messages must be a list of at least one message")

@@ -68,9 +68,10 @@ def _bitsandbytes(quantize: str | None, dtype: torch.dtype) -> Any:
 
 def _quantize_linear(model: Model) -> None:
     """PyTorch's dynamic quantization; in place, or the whole model would be copied."""
+    quantize: Any = torch.ao.quantization.quantize_dynamic  # it has no types
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is deprecated in favour of another package
-        torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8, inplace=True)
+        quantize(model, {nn.Linear}, dtype=torch.qint8, inplace=True)
 
 
 def _try_out(model: Model) -> None:
@@ -84,13 +85,14 @@ def _is_dynamic(module: nn.Module) -> bool:
 
 
 def _weights_bytes(model: Model) -> int:
-    """Tensors that two modules share are counted once; packed ones are no parameters."""
-    plain = {
+    """Tensors that two modules share are counted once. Packed ones are no parameters; biases among
+    them, some thousandths of a model, are left out."""
+    plain: dict[int, int] = {
         tensor.data_ptr(): tensor.numel() * tensor.element_size()
         for tensor in [*model.parameters(), *model.buffers()]
     }
-    packed = sum(
-        module.in_features * module.out_features + 4 * module.out_features
+    packed: int = sum(
+        module.in_features * module.out_features
         for module in model.modules()
         if _is_dynamic(module)
     )

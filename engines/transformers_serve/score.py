@@ -37,7 +37,8 @@ def _logits(model: Any, ids: list[int]) -> torch.Tensor:
     """[ids - 1, vocabulary] in float32."""
     with torch.inference_mode():
         found = model(torch.tensor([ids], device=model.device), use_cache=False).logits
-    return found[0, :-1].float().cpu()
+    rows: torch.Tensor = found[0, :-1].float().cpu()
+    return rows
 
 
 if __name__ == "__main__":
