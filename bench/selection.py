@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from quantswarm.engines.base import Availability, Engine
-from quantswarm.engines.registry import engine_named, flags_for, require_device
+from quantswarm.engines.registry import engine_named, flags_for, loads, require_device
 from quantswarm.models.artefact import Artefact
 from quantswarm.models.errors import NotAvailable, UnsupportedPair, UserMistake
 from quantswarm.models.recipes import Recipe, recipe_named, recipes
@@ -49,7 +49,7 @@ def check_pair(engine_name: str, quant: str | None) -> tuple[Engine, Recipe | No
             )
         return engine, None
     if not quant:
-        fitting = [name for name, recipe in recipes().items() if recipe.format in engine.formats]
+        fitting = [name for name, recipe in recipes().items() if loads(engine, recipe)]
         raise UserMistake(
             f"engine {engine.name!r}",
             "no quantization was given",

@@ -129,6 +129,10 @@ class Engine(ABC):
         weights cannot be served so. Looks at files and headers, starts and changes nothing."""
         return
 
+    def streams(self, spec: ServeSpec) -> int:
+        """Requests whose tokens a step computes together, at most."""
+        return 1 if self.one_at_a_time else spec.slots
+
     def make_ready(self, spec: ServeSpec) -> None:
         """Make what the command needs on disk beside the weights; called just before the start."""
         return

@@ -1,9 +1,8 @@
 """Log-probabilities of every token by llama.cpp in process: reads windows, writes rows.
 
 `python -m quantswarm.engines.llama_cpp_score` reads one JSON object on stdin (see `Settings` in
-`llamacpp_logits`), and writes to stdout four bytes (the vocabulary's size, little-endian) and then,
-for each window of n ids, n - 1 rows of float32: row i is about the token that follows token i. What
-llama.cpp says of itself goes to stderr. The libraries are those in `LLAMA_CPP_LIB_PATH`.
+`llamacpp_logits`), and writes to stdout what `scoring_child` reads: row i of a window is about the
+token that follows token i. The libraries are those in `LLAMA_CPP_LIB_PATH`.
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from quantswarm.engines.llama_cpp_launch import load_backends
+from quantswarm.engines.scoring_child import log_softmax, own_stdout
 
 if TYPE_CHECKING:
     from quantswarm.models.dequantize import Floats
@@ -68,23 +68,6 @@ class Context:
             return log_softmax(np.ctypeslib.as_array(logits, shape=shape))
         finally:
             package.llama_batch_free(batch)
-
-
-def log_softmax(logits: Floats) -> Floats:
-    """Summed in float64, kept in float32."""
-    import numpy as np
-
-    wide = logits.astype(np.float64)
-    wide -= wide.max(axis=-1, keepdims=True)
-    wide -= np.log(np.exp(wide).sum(axis=-1, keepdims=True))
-    return wide.astype(np.float32)
-
-
-def own_stdout() -> BinaryIO:
-    """The pipe, for rows alone: whatever else is printed goes to stderr from now on."""
-    pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return pipe
 
 
 def main() -> None:

@@ -33,15 +33,29 @@ def engine_named(name: str) -> Engine:
     raise UnknownName("engine", name, known, next_step="quantswarm engines lists them all")
 
 
+def loads(engine: Engine, recipe: Recipe) -> bool:
+    """Whether the engine serves this recipe: it loads the format and, where engines must be told
+    how to serve it, it is one of those that are."""
+    told = {*recipe.serve_flags, *recipe.serve_options}
+    return recipe.format in engine.formats and (not told or engine.name in told)
+
+
+def refusal(engine: Engine, recipe: Recipe) -> str:
+    """Why the engine does not serve this recipe; only where `loads` says so."""
+    if recipe.format in engine.formats:
+        return f"{engine.name} has no way to serve it"
+    return f"{engine.name} does not load {recipe.format} weights"
+
+
 def flags_for(engine: Engine, recipe: Recipe) -> tuple[str, ...]:
     """Arguments that load this recipe's weights; `UnsupportedPair` names the engines that can."""
-    if recipe.format in engine.formats:
+    if loads(engine, recipe):
         return (*engine.formats[recipe.format], *recipe.serve_flags.get(engine.name, ()))
-    able = [other.name for other in engines().values() if recipe.format in other.formats]
+    able = [other.name for other in engines().values() if loads(other, recipe)]
     why = engine.unloadable.get(recipe.format, "")
     raise UnsupportedPair(
         f"quantization {recipe.name!r} on engine {engine.name!r}",
-        f"{engine.name} does not load {recipe.format} weights",
+        refusal(engine, recipe),
         evidence=f"{why} Engines that can: {', '.join(able) or 'none'}.".lstrip(),
         next_step=f"choose one of them, or a quantization of {engine.name}: quantswarm quants",
     )

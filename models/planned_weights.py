@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from quantswarm.models.at_load import QUANTS
 from quantswarm.models.gpt2_shape import Gpt2Shape
 from quantswarm.models.shapes import AnyShape, Shape
 from quantswarm.models.weight_parts import (
@@ -26,7 +27,7 @@ from quantswarm.models.weight_parts import (
 
 GROUP = 128
 """Of the recipes with groups, unless their settings say otherwise."""
-_PLAIN = ("bf16", "fp16", "fp32", "fp8-kv", "fp8-kv-upstream")
+_PLAIN = ("bf16", "fp16", "fp32", "fp8-kv", "fp8-kv-upstream", *QUANTS)
 _FOUR = ("gptq", "awq", "w4a16")
 _EIGHT = {"int8": "int8", "fp8": "float8"}
 _QUANTIZED = (*_FOUR, *_EIGHT)

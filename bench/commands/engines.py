@@ -58,13 +58,14 @@ def _engine_row(engine: Any) -> dict[str, Any]:
 
 
 def _quants(engine: Any, *, available: bool, reason: str) -> list[dict[str, Any]]:
+    from quantswarm.engines.registry import loads, refusal
     from quantswarm.models.recipes import recipes
 
     rows = []
     for recipe in recipes().values():
-        loads = recipe.format in engine.formats
-        why = reason if loads else f"{engine.name} does not load {recipe.format} weights"
-        runnable = loads and available
+        can = loads(engine, recipe)
+        why = reason if can else refusal(engine, recipe)
+        runnable = can and available
         rows.append(
             {"name": recipe.name, "runnable": runnable, "reason": None if runnable else why}
         )

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print every recipe."""
-    from quantswarm.engines.registry import engines
+    from quantswarm.engines.registry import engines, loads
     from quantswarm.models.recipes import recipes
 
     rows = [
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
             "aliases": list(recipe.aliases),
             "format": recipe.format,
             "requires": list(recipe.requires),
-            "engines": [e.name for e in engines().values() if recipe.format in e.formats],
+            "engines": [e.name for e in engines().values() if loads(e, recipe)],
             "summary": recipe.summary,
         }
         for recipe in recipes().values()

@@ -12,7 +12,7 @@ from quantswarm.engines.host_speed.figures import HostSpeed
 from quantswarm.engines.host_speed.measured import Ask, Say, host_speed
 from quantswarm.engines.kv_bytes import bytes_per_token
 from quantswarm.engines.prepare import Prepared
-from quantswarm.models import planned_weights, shapes, weight_parts
+from quantswarm.models import at_load, planned_weights, shapes
 from quantswarm.models.errors import BadFile
 from quantswarm.models.weight_parts import Weights
 
@@ -52,7 +52,7 @@ def physics_of(
         dtype=held_as(engine.widens, precision.dtype),
         kv_bytes=kv,
         host=host,
-        most_streams=1 if engine.one_at_a_time else spec.slots,
+        most_streams=engine.streams(spec),
         unknown=unknown,
     )
 
@@ -86,12 +86,13 @@ def _weights(selection: Selection, unknown: dict[str, str]) -> Weights | None:
     found = None
     if artefact.path.exists() and (artefact.path.is_file() or _has_config(artefact.path)):
         try:
-            found = weight_parts.of_artefact(artefact)
+            found = at_load.of_artefact(artefact)
         except BadFile as error:
             unknown["weights"] = str(error).splitlines()[0]
             return None
     elif artefact.model.startswith(shapes.PREFIX):
         found = planned_weights.of_shape(shapes.named(artefact.model), artefact.quant)
+        found = found and at_load.held(found, artefact.quant)
     if found is None:
         unknown["weights"] = _MADE
     elif found.unknown:

@@ -16,6 +16,7 @@ from quantswarm.bench.verify.plan import Plan, drawn
 from quantswarm.bench.verify.references import NOISE, ORIGINAL, VARIANT, Scored
 from quantswarm.bench.verify.result import Result, Server
 from quantswarm.bench.verify.verdict import Row, remarks, tolerance, verdict
+from quantswarm.models import at_load
 from quantswarm.models.errors import UserMistake
 
 if TYPE_CHECKING:
@@ -55,7 +56,14 @@ def dialect_of(engine: Engine) -> str:
 
 
 def subject_of(selection: Selection, model: str, original: str | None) -> Subject:
-    """The selection, and the folder of the unquantized model where one is known."""
+    """The selection, and the folder of the unquantized model where one is known; `UserMistake`
+    for weights that are quantized as they are loaded."""
+    if selection.quant in at_load.QUANTS:
+        raise UserMistake(
+            f"verify {selection.engine.name} {selection.quant}",
+            "its weights are quantized as they are loaded: no checkpoint says what they must be",
+            next_step="quantswarm quality tells what they lose",
+        )
     return Subject(
         engine=selection.engine.name,
         quant=selection.quant,

@@ -21,7 +21,8 @@ class Recipe:
     `build(model, workdir)` writes into `workdir` and returns the file or folder to serve; it may
     return a path outside `workdir` (the model's own folder) when nothing has to be made. The store
     seals what it returns. `serve_flags` maps an engine's name to extra arguments, `serve_options`
-    to engine options (`--option`), over which the user's own prevail. `requires` names what
+    to engine options (`--option`), over which the user's own prevail; where either names engines,
+    only those serve it, else all that load the format. `requires` names what
     `build` needs beyond Python packages (`llama-quantize`, say). `variant` tells what the user may
     change about the weights: other settings are another artefact. `devices` can serve them.
     `weights` names the recipe whose artefact is served where only serving differs (the type of the

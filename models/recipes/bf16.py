@@ -8,5 +8,5 @@ RECIPE = Recipe(
     format="safetensors",
     summary="original weights, computed in bfloat16",
     build=serve_original,
-    serve_flags={"vllm": ("--dtype", "bfloat16")},
+    serve_flags={"vllm": ("--dtype", "bfloat16"), "transformers": ("--dtype", "bfloat16")},
 )

@@ -8,5 +8,5 @@ RECIPE = Recipe(
     format="safetensors",
     summary="original weights, computed in float16",
     build=serve_original,
-    serve_flags={"vllm": ("--dtype", "float16")},
+    serve_flags={"vllm": ("--dtype", "float16"), "transformers": ("--dtype", "float16")},
 )

@@ -8,5 +8,5 @@ RECIPE = Recipe(
     format="safetensors",
     summary="original weights, computed in float32",
     build=serve_original,
-    serve_flags={"vllm": ("--dtype", "float32")},
+    serve_flags={"vllm": ("--dtype", "float32"), "transformers": ("--dtype", "float32")},
 )

@@ -16,7 +16,7 @@ import pytest
 from quantswarm.engines import llamacpp
 from quantswarm.engines.hardware import Gpu, Host
 from quantswarm.engines.prepare import ServeOptions, prepare
-from quantswarm.engines.registry import engine_named, engines
+from quantswarm.engines.registry import engine_named, engines, loads
 from quantswarm.models.artefact import Artefact
 from quantswarm.models.recipes import recipe_named, recipes
 
@@ -27,7 +27,7 @@ PAIRS = [
     for engine in engines().values()
     for recipe in recipes().values()
     for device in ("cpu", "cuda")
-    if recipe.format in engine.formats
+    if loads(engine, recipe) and device in recipe.devices
 ]
 CASES = PAIRS if WRITE else sorted(file.stem for file in GOLDEN.glob("*.json"))
 GPU = Gpu(

@@ -13,7 +13,7 @@ import pytest
 
 from quantswarm.engines.base import Engine
 from quantswarm.engines.prepare import ServeOptions, prepare
-from quantswarm.engines.registry import engines
+from quantswarm.engines.registry import engines, loads
 from quantswarm.engines.server import Server, running
 from quantswarm.models import source, store
 from quantswarm.models.recipes import Recipe, recipes
@@ -43,7 +43,7 @@ class Served:
 
 def cheapest(engine: Engine) -> Recipe:
     """A quantization that the engine loads: a plain one if it can, else the first."""
-    able = [recipe for recipe in recipes().values() if recipe.format in engine.formats]
+    able = [recipe for recipe in recipes().values() if loads(engine, recipe)]
     return min(able, key=lambda recipe: (recipe.name not in CHEAP_FIRST, recipe.name))
 
 

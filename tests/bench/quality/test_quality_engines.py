@@ -69,6 +69,19 @@ def test_llamacpp_in_process_is_float64_and_what_the_server_says(two_layers, flo
 
 
 @pytest.mark.engines
+def test_transformers_in_process_is_float64_and_what_the_server_says(two_layers, float64, tmp_path):
+    with served("transformers", "fp32", two_layers, tmp_path / "log") as subject:
+        corpus = corpus_for(subject)
+        assert subject.argv is not None
+        rows = list(subject.engine.scored(subject.argv, corpus.windows, tmp_path / "child.log"))
+        found = measure(subject, ASKED, lambda _text: None).document
+    for one, window in zip(rows, corpus.windows, strict=True):
+        assert np.abs(one - float64(two_layers, window)[:-1]).max() < 1e-3
+    assert found["served_difference"] < 1e-3
+    assert found["kernels"] == ["aten::linear[float32]", "sdpa"]
+
+
+@pytest.mark.engines
 def test_vllm_by_its_endpoint_is_float64(two_layers, float64, tmp_path):
     with served("vllm", "fp32", two_layers, tmp_path / "log") as subject:
         corpus = corpus_for(subject)
