@@ -7,20 +7,15 @@ server's program (`llama_cpp_score`).
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
+from quantswarm.engines import score_child
 from quantswarm.engines.options import last_given
-from quantswarm.engines.process import last_lines
-from quantswarm.models.errors import NotAvailable, RunFailed
+from quantswarm.models.errors import NotAvailable
 
 if TYPE_CHECKING:
     from quantswarm.models.dequantize import Floats
@@ -71,59 +66,14 @@ def rows(
     `RunFailed` with the log's end when the child fails.
     """
     _require(folder)
-    body = json.dumps({**asdict(settings(argv)), "windows": [list(ids) for ids in windows]})
-    env = {**os.environ, "LLAMA_CPP_LIB_PATH": str(folder)}
-    with log.open("wb") as sink:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "quantswarm.engines.llama_cpp_score"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=sink,
-            env=env,
-        )
-    try:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            child.stdin.write(body.encode())
-            child.stdin.close()
-        yield from _read(child.stdout, windows)
-        _require_success(child)
-    except ValueError as error:
-        raise RunFailed(
-            f"log-probabilities of {Path(settings(argv).model).name} by llama.cpp in process",
-            str(error),
-            evidence=last_lines(log, 8),
-            next_step="read the log's end above; quantswarm doctor checks this machine",
-        ) from None
-    finally:
-        child.kill()
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-
-
-def _read(pipe: IO[bytes], windows: Sequence[Sequence[int]]) -> Iterator[Floats]:
-    import numpy as np
-
-    vocabulary = int.from_bytes(_exactly(pipe, 4), "little")
-    for ids in windows:
-        content = _exactly(pipe, 4 * (len(ids) - 1) * vocabulary)
-        yield np.frombuffer(content, np.float32).reshape(len(ids) - 1, vocabulary)
-
-
-def _exactly(pipe: IO[bytes], size: int) -> bytes:
-    content = pipe.read(size)
-    if len(content) != size:
-        raise ValueError(f"it ended after {len(content)} of {size} bytes")
-    return content
-
-
-def _require_success(child: subprocess.Popen[bytes]) -> None:
-    if child.wait() != 0:
-        raise ValueError(f"exit code {child.returncode}")
+    yield from score_child.rows(
+        "quantswarm.engines.llama_cpp_score",
+        asdict(settings(argv)),
+        windows,
+        log,
+        asked="llama.cpp",
+        env={"LLAMA_CPP_LIB_PATH": str(folder)},
+    )
 
 
 def _require(folder: Path) -> None:

@@ -154,7 +154,9 @@ def main(words: list[str]) -> int:
     folder = made(plan)
     result = {
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
-        "check": apart(original_logits(plan["model"], plan["rows"]), own_logits(folder, plan["rows"])),
+        "check": apart(
+            original_logits(plan["model"], plan["rows"]), own_logits(folder, plan["rows"])
+        ),
         "other_ids": other_ids(folder, Path(plan["tokenizer"])),
     }
     part = path.with_name("result.part")
