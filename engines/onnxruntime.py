@@ -30,7 +30,7 @@ DEFAULT_WAIT_MS = 10.0
 _LIBRARIES_BYTES = 300 * 2**20
 _HELD_TWICE = 2.0
 """Weights in memory, beside their size on disk: onnxruntime lays products' weights out anew."""
-_EXACT_INT8 = ("avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8")
+_EXACT_INT8 = ("avx512_vnni", "avx_vnni", "amx_int8")
 
 
 class OnnxRuntime(Engine):

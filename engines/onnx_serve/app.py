@@ -91,11 +91,10 @@ async def _generated(request: Request, served: Served, waiting: Waiting, *, chat
     ask = parsed(await request.body(), served.name, chat=chat)
     ids = token_ids(ask, served.loaded)
     most = room(ask, len(ids), served.context_tokens)
-    if not served.alive():
-        raise Refused("The generating thread has ended; see the server's log.", status=500)
     job = Job(ask=ask, ids=ids, most_tokens=most, loop=asyncio.get_running_loop())
     documents = Documents(ask, served.name, len(ids), served.loaded.tokenizer)
-    waiting.add(job)
+    if not (served.alive() and waiting.add(job)):
+        raise Refused("The server generates no more; its log says why.", status=503)
     told = _pieces(job, served.loaded.tokenizer)
     if ask.stream:
         return StreamingResponse(

@@ -11,6 +11,8 @@ from typing import Any
 MOST_LOGPROBS = 64
 DEFAULT_COMPLETION_TOKENS = 16
 """OpenAI's own default for completions."""
+_LEAST_TOP_P = 1e-6
+"""Stands for 0, at which the likeliest token alone is left."""
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "n": (1,), "best_of": (1,), "frequency_penalty": (0,), "presence_penalty": (0,),
     "min_p": (0,), "logit_bias": ({},), "suffix": ("",), "tools": ([],), "functions": ([],),
@@ -30,7 +32,12 @@ class Refused(Exception):
 
     def document(self) -> dict[str, Any]:
         """As it goes over the wire."""
-        kinds = {401: "authentication_error", 404: "not_found_error", 500: "server_error"}
+        kinds = {
+            401: "authentication_error",
+            404: "not_found_error",
+            500: "server_error",
+            503: "server_error",
+        }
         return {
             "error": {
                 "message": str(self),
@@ -98,7 +105,7 @@ def parsed(body: bytes, served_name: str, *, chat: bool) -> Ask:
         least_tokens=least,
         ignore_eos=read.flag("ignore_eos"),
         temperature=read.number("temperature", 1.0, 0.0, 2.0),
-        top_p=read.number("top_p", 1.0, 0.0, 1.0),
+        top_p=max(_LEAST_TOP_P, read.number("top_p", 1.0, 0.0, 1.0)),
         top_k=max(0, top_k),
         repetition_penalty=read.number("repetition_penalty", 1.0, 0.01, 10.0),
         seed=read.whole("seed", 0, least=0) if fields.get("seed") is not None else None,

@@ -65,7 +65,8 @@ class Job:
     @property
     def least_tokens(self) -> int:
         """End tokens are not drawn before so many."""
-        return self.most_tokens if self.ask.ignore_eos else self.ask.least_tokens
+        least = self.most_tokens if self.ask.ignore_eos else self.ask.least_tokens
+        return min(least, self.most_tokens)
 
     @property
     def alone(self) -> bool:

@@ -31,11 +31,13 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def add(self, job: Job) -> None:
-        """From any thread."""
+    def add(self, job: Job) -> bool:
+        """From any thread; False once closed, as nobody would compute it."""
         with self._changed:
-            self._jobs.append(job)
-            self._changed.notify()
+            if not self._closed:
+                self._jobs.append(job)
+                self._changed.notify()
+            return not self._closed
 
     def close(self) -> list[Job]:
         """No more batches; the jobs that waited."""

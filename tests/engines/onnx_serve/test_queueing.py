@@ -90,3 +90,4 @@ def test_closing_ends_the_wait_and_gives_back_the_jobs(loop: Any) -> None:
     waiting.add(left)
     assert waiting.close() == [left]
     assert waiting.batch() == []
+    assert not waiting.add(left)
