@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from quantswarm.engines.onnx_serve.answers import DONE, Documents, Piece, event
 from quantswarm.engines.onnx_serve.counts import Counts
@@ -97,11 +98,7 @@ async def _generated(request: Request, served: Served, waiting: Waiting, *, chat
         raise Refused("The server generates no more; its log says why.", status=503)
     told = _pieces(job, served.loaded.tokenizer)
     if ask.stream:
-        return StreamingResponse(
-            _events(job, told, documents),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-cache"},
-        )
+        return _Stream(job, _events(told, documents))
     return await _whole(request, job, told, documents)
 
 
@@ -166,10 +163,24 @@ async def _pieces(job: Job, tokenizer: Any) -> AsyncIterator[Piece]:
             return
 
 
-async def _events(
-    job: Job, told: AsyncIterator[Piece], documents: Documents
-) -> AsyncIterator[bytes]:
-    """A stream's bytes; a client that goes away frees its place."""
+class _Stream(StreamingResponse):
+    """Events; a client that goes away, before the first of them even, frees its place."""
+
+    def __init__(self, job: Job, events: AsyncIterator[bytes]) -> None:
+        headers = {"Cache-Control": "no-cache"}
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+        self._job = job
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As the class above does it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._job.cancel()
+
+
+async def _events(told: AsyncIterator[Piece], documents: Documents) -> AsyncIterator[bytes]:
+    """A stream's bytes."""
     tokens = 0
     try:
         async for piece in told:
@@ -180,8 +191,6 @@ async def _events(
     except Refused as error:
         yield event(error.document())
         yield DONE
-    finally:
-        job.cancel()
 
 
 async def _whole(

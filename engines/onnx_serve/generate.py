@@ -79,7 +79,7 @@ class Generating(threading.Thread):
                 if row.job.cancelled or self._stopping:
                     row.cancel()
         for row in rows:
-            row.request.close()
+            row.close()
 
 
 class _Row:
@@ -103,24 +103,30 @@ class _Row:
             turn.set_top_p(ask.top_p)
         turn.set_repetition_penalty(ask.repetition_penalty)
         self._turn: int = self.request.begin_turn(np.array(job.ids, np.int32), turn)
-        self._done = False
+        self._cancelled = self._over = False
 
     def cancel(self) -> None:
         """Ends this row; its place in the batch stays until the others are done."""
-        if not self._done:
-            self._done = True
+        if not (self._cancelled or self._over):
+            self._cancelled = True
             self.request.cancel_turn(self._turn)
+
+    def close(self) -> None:
+        """Gives the library its memory back; a cancelled row may not have been told its end."""
+        self.request.close()
+        if not self._over:
+            self.job.tell(STOPPED)
 
     def step(self, event: Any) -> Step | None:
         """What an event says; None for what only matters inside the library."""
         flags, kinds = int(event.flags), self._genai.EngineEventFlags
         if flags & int(kinds.FAILED):
-            self._done = True
+            self._over = True
             return Step(reason="error", error=f"onnxruntime-genai: {event.error_code}")
         token = int(event.token) if flags & int(kinds.TOKEN) else None
         if not flags & int(kinds.TURN_FINISHED):
             return None if token is None else Step(token=token)
-        self._done = True
+        self._over = True
         reasons = self._genai.FinishReason
         if event.finish_reason == reasons.CANCELLED:
             return STOPPED
