@@ -139,14 +139,14 @@ class _Reader:
         return self._fields.get(name) is not None
 
     def flag(self, name: str) -> bool:
-        return self._read(name, False, lambda value: isinstance(value, bool), "true or false")
+        return bool(self._read(name, False, lambda value: isinstance(value, bool), "true or false"))
 
     def whole(self, name: str, default: int, *, least: int, most: int = 2**31 - 1) -> int:
         def fits(value: Any) -> bool:
             right = isinstance(value, int) and not isinstance(value, bool)
             return right and least <= value <= most
 
-        return self._read(name, default, fits, f"a whole number from {least} to {most}")
+        return int(self._read(name, default, fits, f"a whole number from {least} to {most}"))
 
     def number(self, name: str, default: float, least: float, most: float) -> float:
         def fits(value: Any) -> bool:
@@ -206,7 +206,7 @@ def _message(one: Any) -> Mapping[str, Any]:
         texts = [part.get("text") for part in content if isinstance(part, dict)]
         if len(texts) != len(content) or not all(isinstance(text, str) for text in texts):
             raise Refused("only parts of type text are supported.", param="messages")
-        content = "".join(texts)
+        content = "".join(map(str, texts))
     if not isinstance(content, str):
         raise Refused("each message must have content.", param="messages")
     return {"role": one["role"], "content": content}
