@@ -37,7 +37,7 @@ class Step:
 STOPPED = Step(reason="error", error="the server is stopping")
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Job:
     """A request with its token ids. `most_tokens` fits the context. Any thread may cancel it."""
 
