@@ -24,7 +24,7 @@ PROVENANCE = "quantization.json"
 BLOCKS = Settings(group_size=32)
 """The builder's own default."""
 LARGEST: Mapping[str, float] = {"fp32": 1e-4, "dynamic": 0.25, "int8": 0.1, "int4": 0.9}
-"""Relative error of the logits beside the float32 original, by method; other weights have about 1.4.
+"""Relative error of the logits beside the float32 original; other weights have about 1.4.
 Seen: docs/onnxruntime.md; random weights, as synthetic models have, lose most by rounding."""
 
 _WINDOWS, _WINDOW_TOKENS = 4, 64
