@@ -21,7 +21,7 @@ _LAYOUT = 1
 """Part of every key: raise it when a converter changes, and all artefacts are built again."""
 
 PROVENANCE = "quantization.json"
-_WEIGHTS = (".safetensors", ".gguf", ".bin")
+_WEIGHTS = (".safetensors", ".gguf", ".bin", ".onnx", ".onnx.data")
 
 
 def home() -> Path:
@@ -122,7 +122,7 @@ def _remember(made: Path) -> Contents:
     """Hashes of weights that lie elsewhere and are not ours to keep."""
     if made.is_file():
         return Contents(root=made.parent, paths=(made,), facts={"serve": made.name})
-    weights = tuple(sorted(path for path in made.iterdir() if path.suffix in _WEIGHTS))
+    weights = tuple(sorted(path for path in made.iterdir() if path.name.endswith(_WEIGHTS)))
     return Contents(root=made, paths=weights, facts={"serve": "."})
 
 

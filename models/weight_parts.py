@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from quantswarm.models import gguf_file, hf_folder, safetensors_file
@@ -129,6 +130,8 @@ def of_artefact(artefact: Artefact) -> Weights:
     """From the headers of a built artefact; raises `BadFile` where there is none."""
     if artefact.format == "gguf":
         return of_gguf(gguf_file.read(artefact.path))
+    if artefact.format == "onnx":
+        return of_onnx(artefact.path)
     return of_folder(hf_folder.inspect(artefact.path, f"weights of {artefact.model}"))
 
 
@@ -163,6 +166,22 @@ def of_gguf(header: gguf_file.GgufHeader) -> Weights:
         attention_width=width,
         stored_as=None,
         unknown=_unknown(parts, (tensor.name for tensor in header.tensors)),
+    )
+
+
+def of_onnx(folder: Path) -> Weights:
+    """Of a folder with an ONNX graph, quantized or not, and the model's config.json."""
+    from quantswarm.models import onnx_graph
+
+    found = onnx_graph.graph(folder)
+    kv, width = attention_of(hf_folder.read_json(folder / "config.json", f"weights in {folder}"))
+    parts = merged(onnx_graph.parts(found))
+    return Weights(
+        parts=parts,
+        kv_elements=kv,
+        attention_width=width,
+        stored_as=None,
+        unknown=_unknown(parts, (one.name for one in found.initializer)),
     )
 
 

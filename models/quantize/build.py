@@ -110,7 +110,7 @@ def _built(
         log=home() / "quantizers" / "logs" / f"{slug}.log",
         asked=asked,
         layers=int(original.config.get("num_hidden_layers", 0)),
-    )
+    )["versions"]
     facts["took_s"] = round(time.monotonic() - began, 1)
     return _finished(method, settings, original, work, facts)
 

@@ -12,13 +12,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from quantswarm.models.errors import BuildFailed
 
-DRIVER = Path(__file__).with_name("driver.py")
+DRIVER = ("-I", "-u", str(Path(__file__).with_name("driver.py")))
+"""What Python is given to quantize with the libraries of an environment of their own."""
 QUIET_S = 15.0
 """At most one line in this time, unless a new layer began; at least one, however silent it is."""
 
@@ -28,16 +29,23 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def quantize(
-    python: Path, plan: Mapping[str, Any], work: Path, *, log: Path, asked: str, layers: int
-) -> dict[str, str]:
-    """Run the driver; the versions of the libraries. `BuildFailed` with the log's end, and the log
-    stays; on success it is removed. Whatever interrupts this ends the driver as well."""
+    python: Path,
+    plan: Mapping[str, Any],
+    work: Path,
+    *,
+    log: Path,
+    asked: str,
+    layers: int,
+    driver: Sequence[str] = DRIVER,
+) -> dict[str, Any]:
+    """Run the driver; its result, which holds the libraries' `versions`. `BuildFailed` with the
+    log's end, and the log stays; on success it is removed. Whatever interrupts this ends it too."""
     written = work / "plan.json"
     written.write_text(json.dumps({**plan, "parent": os.getpid()}), encoding="utf-8")
     log.parent.mkdir(parents=True, exist_ok=True)
     told = Telling(asked, layers, say=_say)
     with log.open("w", encoding="utf-8") as sink:
-        process = _start([str(python), "-I", "-u", str(DRIVER), str(written)], work)
+        process = _start([str(python), *driver, str(written)], work)
         try:
             for line in lines(process):
                 if line:
@@ -55,7 +63,7 @@ def quantize(
             next_step="mend the cause and ask again; nothing half-made was kept",
         )
     log.unlink()
-    found: dict[str, str] = json.loads(result.read_text(encoding="utf-8"))["versions"]
+    found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return found
 
 

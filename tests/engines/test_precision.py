@@ -37,6 +37,12 @@ VLLM_LOG = "INFO Initializing a V1 LLM engine with config: model='x', dtype=torc
             "",
             Precision(dtype="float32", keys="rotated q8_0", values="rotated-64 q4_0"),
         ),
+        (
+            "onnxruntime",
+            (),
+            "",
+            Precision(dtype="float32", keys="float32", values="float32"),
+        ),
         ("scripted", (), "", Precision()),
     ],
 )

@@ -120,6 +120,18 @@ def test_vllms_fp32_has_the_perplexity_of_the_reference(capsys):
     assert not found["warnings"]
 
 
+@pytest.mark.engines
+def test_onnxruntimes_fp32_has_the_perplexity_of_the_reference_and_four_bits_lose(capsys):
+    full = quality(capsys, "onnxruntime", "onnx-fp32")
+    assert full["perplexity_ratio"] == pytest.approx(1, abs=1e-4)
+    assert full["served_difference"] < 1e-3
+    assert full["top1_agreement"] > 0.999
+    assert not full["warnings"]
+    four = quality(capsys, "onnxruntime", "onnx-int4")
+    assert four["delta_nll_ci"][0] > 0
+    assert four["kl_mean"] > 20 * full["kl_mean"]
+
+
 def test_settings_are_the_servers():
     argv = ["llama-server", "-m", "a.gguf", "-t", "2", "-tb", "3", "-ctk", "q8_0", "-ctv", "q4_0"]
     found = settings([*argv, "-fa", "on", "-ngl", "all"])

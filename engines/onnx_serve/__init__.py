@@ -1,0 +1,1 @@
+"""OpenAI's API over onnxruntime-genai, which has a generation loop and no server of its own."""
