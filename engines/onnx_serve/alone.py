@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from quantswarm.engines.llama_cpp_score import log_softmax
 from quantswarm.engines.onnx_serve.jobs import STOPPED, Job, Scored, Step
 from quantswarm.engines.onnx_serve.model import Loaded
+from quantswarm.engines.scoring_child import log_softmax
 
 if TYPE_CHECKING:
     from quantswarm.models.dequantize import Floats

@@ -9,10 +9,10 @@ import json
 import sys
 from pathlib import Path
 
-from quantswarm.engines.scoring_child import log_softmax, own_stdout
 from quantswarm.engines.onnx_serve.alone import generator
 from quantswarm.engines.onnx_serve.model import load
 from quantswarm.engines.onnx_serve.said import tell
+from quantswarm.engines.scoring_child import log_softmax, own_stdout
 
 
 def main() -> None:
