@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ from quantswarm.models import onnx_graph
 from quantswarm.models.errors import BadFile
 from quantswarm.models.weight_parts import EMBEDDINGS, HEAD, LAYERS, NORMS, merged
 
-TENSORS = {
+TENSORS: dict[str, np.ndarray[tuple[int, ...], np.dtype[Any]]] = {
     "model.embed_tokens.weight": np.zeros((16, 8), np.float32),
     "model.layers.0.input_layernorm.weight": np.zeros(8, np.float32),
     "model.layers.0.attn.qkv_proj.MatMul.weight_Q4": np.zeros((16, 1, 16), np.uint8),
