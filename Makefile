@@ -1,8 +1,8 @@
 # quantswarm: each target is one line that calls the command of the same name.
 # An empty variable passes no flag, so the command's own default holds.
 
-ENGINE     ?=#   vllm, llamacpp, llamacpp-python, scripted …     (make engines lists them)
-QUANT      ?=#   fp32, bf16, fp16, f16, q8_0, q4_0, q4_k_m …
+ENGINE     ?=#   vllm, llamacpp, transformers, onnxruntime …     (make engines lists them)
+QUANT      ?=#   fp32, bf16, gptq, awq, int8, fp8-kv, f16, q8_0, q4_k_m, int8-dynamic, bnb-nf4, onnx-int8 …
 MODEL      ?=#   tiny, synthetic/0.5b, a catalogue name, a folder, a .gguf file
 PORT       ?=#   where make serve listens, on loopback
 USERS      ?=#   concurrent users of make swarm
@@ -10,7 +10,7 @@ RATE       ?=#   requests a second offered (open loop), in place of USERS (close
 DURATION   ?=#   seconds of the measured window
 OUT        ?=#   run folder to write; for report, the one to read; for compare, some
 MATRIX     ?=#   matrix file of make bench
-GPU_LAYERS ?=#   all, or a number: layers to put on the GPU
+GPU_LAYERS ?=#   all, half, none, or a number: layers to put on the GPU
 USE_CASE   ?=#   of make recommend: chat, code, maths, long-context, edge
 ARGS       ?=#   anything else, passed on as it stands
 

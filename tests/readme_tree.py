@@ -16,7 +16,7 @@ _OTHERS = {
     "bench/matrices/": "what the main job measures: one TOML file a matrix",
     "bench/scenarios/": "what a user asks for: lengths and windows, one TOML file each",
     "compose/": "containers: one file an engine, one for the swarm",
-    "docs/": "architecture, metrics, fidelity, decisions (adr/), results",
+    "docs/": "architecture, metrics, choosing, decisions (adr/), reproductions, results",
     "models/tiny/": "the embedded model: weights, tokenizer, card",
     "tests/": "mirrors the packages; `engines` marks what needs real servers",
 }
