@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from quantswarm.engines import llamacpp_kv
 from quantswarm.engines.base import Availability, Command, Engine, Precision, ServeSpec
 from quantswarm.engines.hardware import gpus_or_reason
+from quantswarm.engines.installed import installed
 from quantswarm.engines.llamacpp import (
     avx512_warning,
     build_device,
@@ -48,14 +47,9 @@ class LlamaCppPython(Engine):
 
     def probe(self) -> Availability:
         """By package metadata and by the libraries' presence."""
-        try:
-            version = importlib.metadata.version("llama-cpp-python")
-        except importlib.metadata.PackageNotFoundError:
-            return Availability(
-                available=False, reason="llama-cpp-python is not installed", cure="make setup"
-            )
-        missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-        reason = f"its server lacks {', '.join(missing)}" if missing else ""
+        version, reason = installed("llama-cpp-python", NEEDED)
+        if version is None:
+            return Availability(available=False, reason=reason, cure="make setup")
         folder = library_folder()
         if not reason and not (folder / "libllama.so").exists():
             reason = f"no libllama.so in {folder} (LLAMA_CPP_LIB_PATH or set-up's own)"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantswarm.engines import options
 from quantswarm.engines.base import Availability, Command, Engine, Precision, ServeSpec
+from quantswarm.engines.installed import installed
 from quantswarm.engines.onnx_serve.said import KEY_VARIABLE, MOST_TOGETHER, cache_in, products_in
 from quantswarm.engines.process import FROM_FILE
 from quantswarm.models.artefact import Artefact
@@ -55,19 +54,13 @@ class OnnxRuntime(Engine):
 
     def probe(self) -> Availability:
         """By package metadata alone."""
-        try:
-            version = importlib.metadata.version("onnxruntime-genai")
-        except importlib.metadata.PackageNotFoundError:
-            return Availability(
-                available=False, reason="onnxruntime-genai is not installed", cure="make setup"
-            )
-        missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+        version, reason = installed("onnxruntime-genai", NEEDED)
         return Availability(
-            available=not missing,
+            available=not reason,
             version=version,
-            device="cpu",
-            reason=f"its server lacks {', '.join(missing)}" if missing else "",
-            cure="make setup" if missing else "",
+            device=None if version is None else "cpu",
+            reason=reason,
+            cure="make setup" if reason else "",
         )
 
     def require_servable(self, artefact: Artefact, spec: ServeSpec) -> None:

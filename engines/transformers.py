@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantswarm.engines import hardware, options, scoring_child, transformers_notes, vllm_dtype
 from quantswarm.engines.base import Availability, Command, Engine, Precision, ServeSpec
+from quantswarm.engines.installed import installed
 from quantswarm.engines.process import FROM_FILE
 from quantswarm.engines.transformers_serve import facts
 from quantswarm.engines.transformers_serve.arguments import (
@@ -65,18 +66,12 @@ class Transformers(Engine):
 
     def probe(self) -> Availability:
         """By package metadata alone: importing it takes seconds."""
-        try:
-            version = importlib.metadata.version("transformers")
-        except importlib.metadata.PackageNotFoundError:
-            return Availability(
-                available=False, reason="transformers is not installed", cure="make setup"
-            )
-        missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-        reason = f"its server lacks {', '.join(missing)}" if missing else ""
+        version, reason = installed("transformers", NEEDED)
+        device = "cpu" if reason else _device()
         return Availability(
             available=not reason,
             version=version,
-            device="cpu" if missing else _device(),
+            device=None if version is None else device,
             reason=reason,
             cure="make setup" if reason else "",
         )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quantswarm.models.errors import UnsupportedPair
+
 if TYPE_CHECKING:
     from quantswarm.models.quantized import Quantized
 
@@ -28,6 +30,16 @@ class ModelSource:
     random_weights: bool
     fingerprint: str
     quantized: Quantized | None = None
+
+    def original(self, asked: str) -> Path:
+        """The folder; `UnsupportedPair` where there is none to make `asked` from."""
+        if self.folder is None:
+            raise UnsupportedPair(
+                asked,
+                "the model is a GGUF file, and weights are not converted back from GGUF",
+                next_step="give the model's original folder, or choose a GGUF quantization",
+            )
+        return self.folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

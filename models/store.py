@@ -12,7 +12,6 @@ from pathlib import Path
 
 from quantswarm.models import gguf_file
 from quantswarm.models.artefact import Artefact, ModelSource
-from quantswarm.models.errors import UnsupportedPair
 from quantswarm.models.quantized import require_same
 from quantswarm.models.recipes import Recipe, recipe_named
 from quantswarm.models.sealed import Contents, Seal, read_seal, sealed_folder
@@ -31,13 +30,7 @@ def home() -> Path:
 
 def serve_original(model: ModelSource, workdir: Path) -> Path:  # noqa: ARG001 — a recipe's build
     """The `build` of recipes that change no weights: the model's own folder, nothing copied."""
-    if model.folder is None:
-        raise UnsupportedPair(
-            f"safetensors weights of {model.name!r}",
-            "the model is a GGUF file, and weights are not converted back from GGUF",
-            next_step="choose a GGUF quantization, or give the model's original folder",
-        )
-    return model.folder
+    return model.original(f"safetensors weights of {model.name!r}")
 
 
 def artefact(source: ModelSource, recipe: Recipe) -> Artefact:

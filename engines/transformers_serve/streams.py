@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -138,12 +139,19 @@ def failed(message: str) -> Any:
     return _StreamError(json.dumps(message)[1:-1])
 
 
+def prompt_tokens(inputs: Any) -> int:
+    """Of ids in a tensor [1, tokens], or in a list."""
+    ids = inputs["input_ids"]
+    return len(ids) if isinstance(ids, list) else int(ids.shape[-1])
+
+
 class _Request:
     """What both managers do for one request."""
 
     context_tokens: int
     wish: Wish
     scored: list[Scored]
+    generate_streaming: Callable[..., tuple[asyncio.Queue[Any], Any]]
 
     def of(self, wish: Wish) -> Any:
         """A manager for one request."""
@@ -151,18 +159,22 @@ class _Request:
         own.wish, own.scored = wish, []
         return own
 
-    def fit(self, inputs: Any, config: Any) -> int:
-        """Set the answer's length, return the prompt's; `HTTPException` where it has no room."""
-        ids = inputs["input_ids"]
-        count = len(ids) if isinstance(ids, list) else int(ids.shape[-1])
+    def fit(self, inputs: Any, config: Any) -> None:
+        """Set the answer's length; `HTTPException` where it has no room."""
+        count = prompt_tokens(inputs)
         try:
             config.max_new_tokens = room(self.wish, count, self.context_tokens)
         except Refused as refused:
             raise HTTPException(refused.status, refused.message) from None
-        return count
 
-    async def whole(self, queue: asyncio.Queue[Any]) -> str:
-        """The text of a stream that nobody watches."""
+    async def generate_non_streaming(
+        self, model: Any, processor: Any, inputs: Any, gen_config: Any, request_id: str
+    ) -> tuple[str, int, list[int]]:
+        """A stream that nobody watches: (text, prompt tokens, ids of the answer)."""
+        queue, streamer = self.generate_streaming(model, processor, inputs, gen_config, request_id)
+        return await self._whole(queue), prompt_tokens(inputs), streamer.ids
+
+    async def _whole(self, queue: asyncio.Queue[Any]) -> str:
         text = ""
         while (item := await queue.get()) is not None:
             problem = getattr(item, "msg", None)
@@ -220,12 +232,6 @@ class OneByOne(_Request, GenerateManager):  # type: ignore[misc]  # transformers
         self.submit(run)
         return queue, streamer
 
-    async def generate_non_streaming(
-        self, model: Any, processor: Any, inputs: Any, gen_config: Any, request_id: str
-    ) -> tuple[str, int, list[int]]:
-        queue, streamer = self.generate_streaming(model, processor, inputs, gen_config, request_id)
-        return await self.whole(queue), int(inputs["input_ids"].shape[-1]), streamer.ids
-
 
 class Together(_Request, CBGenerateManager):  # type: ignore[misc]  # transformers is not analysed
     """Continuous batching; greedy, as one configuration holds for all requests."""
@@ -272,9 +278,3 @@ class Together(_Request, CBGenerateManager):  # type: ignore[misc]  # transforme
             eos_token_id=gen_config.eos_token_id,
         )
         return queue, streamer
-
-    async def generate_non_streaming(
-        self, model: Any, processor: Any, inputs: Any, gen_config: Any, request_id: str
-    ) -> tuple[str, int, list[int]]:
-        queue, streamer = self.generate_streaming(model, processor, inputs, gen_config, request_id)
-        return await self.whole(queue), len(inputs["input_ids"]), streamer.ids

@@ -66,13 +66,7 @@ def builder(method: Method) -> Callable[[ModelSource, Path], Path]:
         from quantswarm.models import hf_folder
 
         asked = f"{method.name} of {model.name}"
-        if model.folder is None:
-            raise UnsupportedPair(
-                asked,
-                "the model is a GGUF file, and weights are not converted back from GGUF",
-                next_step="give the model's original folder, or choose a GGUF quantization",
-            )
-        original = hf_folder.inspect(model.folder, asked)
+        original = hf_folder.inspect(model.original(asked), asked)
         require_architecture(original.config, asked)
         require_memory(_LIBRARIES_BYTES + model.parameters * _BYTES_PER_PARAMETER, asked)
         require_disk(workdir, model.parameters * 9, asked)

@@ -55,15 +55,10 @@ def builder(method: Method) -> Callable[[ModelSource, Path], Path]:
         from quantswarm.models.quantize import environment
 
         asked = f"{method.name} of {model.name}"
-        if model.folder is None:
-            raise UnsupportedPair(
-                asked,
-                "the model is a GGUF file, and weights are not converted back from GGUF",
-                next_step="give the model's original folder, or choose a GGUF quantization",
-            )
+        folder = model.original(asked)
         settings = chosen(method.defaults) if method.calibrated else method.defaults
         _require_served(method, settings, asked)
-        original = hf_folder.inspect(model.folder, asked)
+        original = hf_folder.inspect(folder, asked)
         require_fitting(original, method, settings, asked)
         python = environment.python(asked)
         require_memory(_LIBRARIES_BYTES + model.parameters * 6, asked)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from quantswarm.models.artefact import ModelSource
-from quantswarm.models.errors import BuildFailed, UnsupportedPair
+from quantswarm.models.errors import BuildFailed
 from quantswarm.models.quantize.rounded_layouts import GROUP, Facts, Layout
 from quantswarm.models.recipes import Recipe
 from quantswarm.models.space import available_memory_bytes, require_disk, require_memory
@@ -48,13 +48,7 @@ def _build(layout: Layout, model: ModelSource, work: Path) -> Path:
 
     began = time.monotonic()
     asked = f"{layout.method}-nearest of {model.name}"
-    if model.folder is None:
-        raise UnsupportedPair(
-            asked,
-            "the model is a GGUF file, and weights are not converted back from GGUF",
-            next_step="give the model's original folder, or choose a GGUF quantization",
-        )
-    original = hf_folder.inspect(model.folder, asked)
+    original = hf_folder.inspect(model.original(asked), asked)
     method = build.Method(name=layout.method, calibrated=False, grouped=layout.grouped)
     build.require_fitting(original, method, method.defaults, asked)
     before = Checkpoint(original)
