@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,9 +98,9 @@ def test_a_gguf_file_and_weights_that_are_no_numbers_are_refused(
     micro: ModelSource, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     recipe = recipe_named("awq-nearest")
-    gguf = SimpleNamespace(name="m.gguf", folder=None)
+    gguf = replace(micro, name="m.gguf", folder=None)
     with pytest.raises(UnsupportedPair, match="not converted back"):
-        recipe.build(gguf, tmp_path)  # type: ignore[arg-type] # all that is looked at
+        recipe.build(gguf, tmp_path)
     monkeypatch.setattr(check, "relative_error", lambda *_: float("nan"))
     with pytest.raises(BuildFailed, match="no numbers"):
         recipe.build(micro, tmp_path)
