@@ -69,11 +69,15 @@ def _as_one(name: str, values: Sequence[Any]) -> Any:
 
 
 def _seen(values: Sequence[Sequence[int]]) -> list[int]:
-    """Users counted in the window: in one process each count, else the bounds of their sums."""
+    """Users counted in the window: in one process each count, else the bounds of their sums.
+
+    None where a process has not counted: one stopped as the window began may have had no time to.
+    """
     if len(values) == 1:
         return list(values[0])
-    told = [counts for counts in values if counts]
-    return sorted({sum(map(min, told)), sum(map(max, told))}) if told else []
+    if not all(values):
+        return []
+    return sorted({sum(map(min, values)), sum(map(max, values))})
 
 
 def _cpu_share(parts: Sequence[Mapping[str, Any]], cores: int) -> float | None:

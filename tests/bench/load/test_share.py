@@ -111,6 +111,11 @@ def test_facts_of_one_process_stay_as_they_are() -> None:
 def test_users_seen_by_several_are_bounds_of_their_sum() -> None:
     parts: list[dict[str, Any]] = [{"users_seen": [3]}, {"users_seen": [2, 4]}]
     assert combined(parts, cores=2)["users_seen"] == [5, 7]
+
+
+def test_users_are_not_summed_where_a_process_was_stopped_before_it_counted() -> None:
+    parts: list[dict[str, Any]] = [{"users_seen": [3]}, {"users_seen": []}]
+    assert combined(parts, cores=2)["users_seen"] == []
     assert combined([{"scheduling": "a"}, {"scheduling": "b"}], cores=2)["scheduling"] == "a; b"
 
 
