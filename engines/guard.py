@@ -2,9 +2,10 @@
 
 It adopts every process that descends from the server, those that left its session too (it is their
 "child subreaper"), so the tree can always be found and stopped. It stops it when told to, when the
-server ends, and when its own parent dies in whatever way: then its standard input ends.
+server ends, and when its own parent dies in whatever way: then its standard input ends. Last, it
+removes the server's scratch folder: vLLM, for one, leaves its sockets where temporary files go.
 
-Command line: STATUS_FD PARENT_PID CORES ARGV…   (CORES: "0,1", or "-" for no binding)
+Command line: STATUS_FD PARENT_PID SCRATCH CORES ARGV…   (CORES: "0,1", or "-" for no binding)
 It writes `pid N` and later `exit CODE` to STATUS_FD, and reads `stop SECONDS` from standard input.
 """
 
@@ -14,6 +15,7 @@ import contextlib
 import ctypes
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -83,11 +85,12 @@ def signal_all(processes: dict[int, int], number: int) -> None:
 
 
 class Guard:
-    """One server process, its tree, and the pipe to whoever ordered it."""
+    """One server process, its tree and its scratch folder, and the pipe to whoever ordered it."""
 
-    def __init__(self, status: int, parent: int) -> None:
+    def __init__(self, status: int, parent: int, scratch: str) -> None:
         self.status = status
         self.parent = parent
+        self.scratch = scratch
         self.server = 0
         self.exit_code: int | None = None
         self.buffer = b""
@@ -182,20 +185,22 @@ class Guard:
             self.reap()
             time.sleep(0.01)
         self.reap()
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def main(words: list[str]) -> int:
     """Guard one server from start to end; returns 0 once nothing of it is left."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
-    guard = Guard(int(words[0]), int(words[1]))
+    status, parent, scratch, cores, *argv = words
+    guard = Guard(int(status), int(parent), scratch)
 
     def ended(_number: int, _frame: object) -> None:
         guard.stop(ORPHAN_GRACE_S)
         os._exit(0)
 
     signal.signal(signal.SIGTERM, ended)
-    guard.start(words[3:], words[2])
+    guard.start(argv, cores)
     guard.stop(guard.wait())
     return 0
 

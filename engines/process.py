@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from quantswarm.engines import guard
+from quantswarm.engines import guard, scratch
 from quantswarm.models.errors import BadFile, RunFailed
 
 FROM_FILE = "@file:"
@@ -66,17 +67,23 @@ class ServerProcess:
         cores: Sequence[int] = (),
         cwd: Path | None = None,
     ) -> None:
-        """Start at once; stdout and stderr are appended to `log`. `RunFailed` if it cannot."""
+        """Start at once; stdout and stderr are appended to `log`. `RunFailed` if it cannot.
+
+        Its temporary files go to a folder of its own, which goes with the last of its processes.
+        """
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
         self._exit_code: int | None = None
         self._pending = b""
         status_read, status_write = os.pipe()
         self._status = status_read
-        environment = {**os.environ, **resolved(env or {})}
+        given = resolved(env or {})
+        self._scratch = scratch.make()
+        environment = {**os.environ, "TMPDIR": str(self._scratch), **given}
         bound = ",".join(map(str, cores)) or "-"
+        words = [str(status_write), str(os.getpid()), str(self._scratch), bound, *argv]
         with log.open("ab") as sink:
-            self._guard = self._spawn(argv, bound, environment, status_write, sink, cwd)
+            self._guard = self._spawn(words, environment, status_write, sink, cwd)
         os.close(status_write)
         self.pid = self._first_report(argv[0])
         facts = guard.stat_of(self.pid)
@@ -84,16 +91,14 @@ class ServerProcess:
 
     @staticmethod
     def _spawn(
-        argv: Sequence[str],
-        cores: str,
+        words: Sequence[str],
         env: Mapping[str, str],
         status: int,
         sink: IO[bytes],
         cwd: Path | None,
     ) -> subprocess.Popen[bytes]:
-        script = [sys.executable, "-I", "-S", guard.__file__, str(status), str(os.getpid())]
         return subprocess.Popen(
-            [*script, cores, *argv],
+            [sys.executable, "-I", "-S", guard.__file__, *words],
             stdin=subprocess.PIPE,
             stdout=sink,
             stderr=sink,
@@ -114,6 +119,7 @@ class ServerProcess:
             if self._guard.poll() is not None:
                 break
         self._guard.kill()
+        shutil.rmtree(self._scratch, ignore_errors=True)
         raise RunFailed(
             f"start {program}",
             "its guard process did not start",
@@ -200,6 +206,7 @@ class ServerProcess:
             with contextlib.suppress(OSError):
                 if os.getsid(pid) == self.pid and (seen := guard.stat_of(pid)):
                     guard.send(pid, seen[1], signal.SIGKILL)
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
 
 def mapped_in(log: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,36 @@ def test_family_ends_with_the_process_that_ordered_it(stubs, tmp_path, until, go
     finally:
         parent.kill()
         parent.wait()
+
+
+@pytest.mark.parametrize("end", ["stopped", "killed", "leaves", "guard-killed"])
+def test_its_temporary_files_go_with_it(start, stubs, tmp_path, until, end):
+    ready = tmp_path / "ready"
+    then = "ends" if end == "leaves" else "stays"
+    process = start(sys.executable, str(stubs / "litterer.py"), str(ready), then)
+    until(ready.exists, "it has left a file")
+    folder = Path(ready.read_text())
+    if end == "killed":
+        os.kill(process.pid, signal.SIGKILL)
+    if end == "guard-killed":
+        assert folder.exists()
+        os.kill(process._guard.pid, signal.SIGKILL)
+    if end in ("stopped", "guard-killed"):
+        process.stop(grace_s=0)
+    until(lambda: not folder.parent.exists(), "its folder is gone")
+    assert folder.parent.parent == Path(tempfile.gettempdir())
+
+
+def test_what_pytorch_compiled_stays(start, stubs, tmp_path, until, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ready = tmp_path / "ready"
+    process = start(sys.executable, str(stubs / "litterer.py"), str(ready), "stays")
+    until(ready.exists, "it runs")
+    (shared,) = Path(ready.read_text()).parent.glob("torchinductor_*")
+    (shared / "header.gch").touch()
+    process.stop(grace_s=0)
+    assert not shared.parent.exists()
+    assert (tmp_path / shared.name / "header.gch").exists()
 
 
 def test_a_reused_pid_is_left_alone():
