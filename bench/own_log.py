@@ -11,7 +11,14 @@ from pathlib import Path
 
 @contextmanager
 def own_log(command: str, engine: str) -> Iterator[Path]:
-    """Where it goes; it stays after a failure, whose message names it."""
+    """Where it goes; one that is not empty stays after a failure, whose message names it."""
     folder = Path(tempfile.mkdtemp(prefix=f"quantswarm-{command}-"))
-    yield folder / f"{engine}.log"
-    shutil.rmtree(folder, ignore_errors=True)
+    worth_reading = False
+    try:
+        yield folder / f"{engine}.log"
+    except Exception:
+        worth_reading = any(folder.iterdir())
+        raise
+    finally:
+        if not worth_reading:
+            shutil.rmtree(folder, ignore_errors=True)

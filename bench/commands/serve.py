@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import shutil
-import tempfile
-from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 from quantswarm.bench import quantity
 from quantswarm.bench.output import print_json, say
+from quantswarm.bench.own_log import own_log
 from quantswarm.bench.serving import add_server, add_target, options_from
 
 SUMMARY = "start a server and wait until Ctrl-C"
@@ -62,20 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     prepared = prepare(chosen.engine, chosen.recipe, chosen.artefact, options, found=chosen.found)
     for name, reason in sorted(prepared.document()["reasons"].items()):
         say(f"{name}: {reason}")
-    with _log(arguments.log, chosen.engine.name) as log:
+    own = own_log("serve", chosen.engine.name)
+    with own if arguments.log is None else nullcontext(arguments.log) as log:
         serve_in_foreground(chosen.engine, chosen.artefact, prepared, log=log)
     return 0
-
-
-@contextlib.contextmanager
-def _log(given: Path | None, engine: str) -> Iterator[Path]:
-    """The log's path; one of our own choosing goes with Ctrl-C, and stays after a failure."""
-    if given is not None:
-        yield given
-        return
-    folder = Path(tempfile.mkdtemp(prefix="quantswarm-"))
-    try:
-        yield folder / f"{engine}.log"
-    except KeyboardInterrupt:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise

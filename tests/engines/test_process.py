@@ -118,7 +118,7 @@ def test_its_temporary_files_go_with_it(start, stubs, tmp_path, until, end):
 
 
 def test_what_pytorch_compiled_stays(start, stubs, tmp_path, until, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("QUANTSWARM_HOME", str(tmp_path / "home"))
     ready = tmp_path / "ready"
     process = start(sys.executable, str(stubs / "litterer.py"), str(ready), "stays")
     until(ready.exists, "it runs")
@@ -126,7 +126,7 @@ def test_what_pytorch_compiled_stays(start, stubs, tmp_path, until, monkeypatch)
     (shared / "header.gch").touch()
     process.stop(grace_s=0)
     assert not shared.parent.exists()
-    assert (tmp_path / shared.name / "header.gch").exists()
+    assert (tmp_path / "home" / "torchinductor" / "header.gch").exists()
 
 
 def test_a_reused_pid_is_left_alone():
