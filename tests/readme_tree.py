@@ -38,7 +38,14 @@ def tree() -> str:
             if path.name != "__init__.py"
         ]
     lines += [f"{path.ljust(28)}{words}" for path, words in _OTHERS.items()]
-    return "\n".join(line[:_WIDEST].rstrip() for line in lines)
+    return "\n".join(map(_cut, lines))
+
+
+def _cut(line: str) -> str:
+    """At most `_WIDEST` characters, in whole words."""
+    if len(line) <= _WIDEST:
+        return line.rstrip()
+    return line[:_WIDEST].rpartition(" ")[0].rstrip(",;( ") + " …"
 
 
 def _tracked() -> list[str]:
