@@ -44,3 +44,46 @@ def test_the_gpus_to_compile_for_are_those_here_or_those_that_are_named(
 def test_without_a_gpu_cmake_hears_nothing_of_cuda() -> None:
     plain = made(gpu=False, cuda_architectures="90-real")
     assert not [flag for flag in plain.flags if "CUDA" in flag]
+
+
+@pytest.mark.parametrize("where", ["PATH", "CUDA_HOME", "CUDA_PATH", "installed"])
+@pytest.mark.parametrize("headers", ["include", "targets/x86_64-linux/include"])
+def test_cudas_compiler_is_found_off_the_path_too(
+    where: str, headers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "cuda-13.0"
+    nvcc = a_toolkit(root, headers)
+    for name in ("CUDA_HOME", "CUDA_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", str(nvcc.parent) if where == "PATH" else "")
+    monkeypatch.setattr(machines, "CUDA_HOME", str(root if where == "installed" else tmp_path))
+    if where.startswith("CUDA"):
+        monkeypatch.setenv(where, str(root))
+    assert machines.cuda_compiler() == (nvcc, "")
+
+
+def test_a_compiler_without_cublas_is_passed_over_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare, whole = a_toolkit(tmp_path / "bare", None), a_toolkit(tmp_path / "whole", "include")
+    monkeypatch.setenv("PATH", str(bare.parent))
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "whole"))
+    assert machines.cuda_compiler() == (whole, "")
+    monkeypatch.delenv("CUDA_HOME")
+    monkeypatch.delenv("CUDA_PATH", raising=False)
+    monkeypatch.setattr(machines, "CUDA_HOME", str(tmp_path / "nowhere"))
+    nvcc, lacks = machines.cuda_compiler()
+    assert nvcc is None
+    assert str(bare) in lacks
+    assert "cuBLAS" in lacks
+
+
+def a_toolkit(root: Path, headers: str | None) -> Path:
+    """Its compiler; without `headers`, one that lacks cuBLAS."""
+    nvcc = root / "bin" / "nvcc"
+    nvcc.parent.mkdir(parents=True)
+    nvcc.touch(mode=0o755)
+    if headers is not None:
+        (root / headers).mkdir(parents=True)
+        (root / headers / "cublas_v2.h").touch()
+    return nvcc

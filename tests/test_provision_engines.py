@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from quantswarm.engines.provision import llamacpp_build as build
 from quantswarm.engines.provision import llamacpp_wheel
@@ -148,17 +149,34 @@ def test_what_shapes_the_build_is_in_its_folders_name() -> None:
 # The lists of packages
 
 
-def test_every_package_is_pinned_and_none_needs_cudas_torch() -> None:
+def pinned(*lists: str) -> list[str]:
     lines = [
         line.partition("#")[0].strip()
-        for name in ("requirements.txt", "vllm-cpu.txt", "vllm-cuda.txt", "build-tools.txt")
+        for name in lists
         for line in (HERE / name).read_text(encoding="utf-8").splitlines()
     ]
-    pins = [line for line in lines if line]
+    return [line for line in lines if line]
+
+
+def test_every_package_is_pinned_and_none_needs_cudas_torch() -> None:
+    pins = pinned("requirements.txt", "vllm-cpu.txt", "build-tools.txt")
     assert not [pin for pin in pins if not re.fullmatch(r"[\w.-]+==[\w.+]+", pin)]
     names = [re.sub(r"[-_.]+", "-", pin.partition("==")[0]).lower() for pin in pins]
     assert len(set(names)) == len(names)
     assert not {"torchvision", "torchaudio", "torchcodec"} & set(names)
+
+
+def test_a_gpus_torch_is_never_the_cpu_build() -> None:
+    """Where an index has both, `torch==2.13.0` means 2.13.0+cpu to pip."""
+    pins = pinned("vllm-cuda.txt")
+    names = {pin.partition("=")[0] for pin in pins}
+    assert names == {"vllm", "torch", "torchaudio", "torchvision"}
+    for pin in pins:
+        package = Requirement(pin)
+        (asked,) = package.specifier
+        assert package.specifier.contains(asked.version)
+        if package.name != "vllm":
+            assert not package.specifier.contains(f"{asked.version}+cpu")
 
 
 def test_pyproject_pins_the_same_versions() -> None:

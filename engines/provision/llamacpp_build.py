@@ -149,7 +149,10 @@ def _say_choices(machine: Machine, recipe: Recipe, progress: Progress) -> None:
     if recipe.variants:
         progress.say(f"llama.cpp is compiled for {' and '.join(recipe.variants)}")
     if machine.gpu and machine.nvcc is None:
-        progress.say("a GPU is here but no nvcc: llama.cpp is compiled for the CPU alone")
+        progress.say(
+            f"a GPU is here but {machine.no_nvcc or 'no nvcc'}: llama.cpp is compiled for the CPU"
+            " alone. With CUDA's toolkit (nvcc and cuBLAS) installed, make setup compiles it anew"
+        )
 
 
 def fetched(place: Place) -> Path:
@@ -199,7 +202,8 @@ def _compile(place: Place, recipe: Recipe, sources: Path, out: Path, progress: P
     definitions = [f"-D{flag}" for flag in recipe.flags]
     hook = f"-DCMAKE_PROJECT_INCLUDE={HERE / CMAKE_HOOK}"
     configure = (cmake, "-S", sources, "-B", out, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}")
-    place.run((*configure, hook, *definitions), log=log)
+    cuda = {"CUDACXX": str(machine.nvcc)} if "GGML_CUDA=ON" in recipe.flags else {}
+    place.run((*configure, hook, *definitions), log=log, env=cuda)
 
     def count(line: str) -> None:
         found = re.match(r"\[(\d+)/(\d+)\]", line)

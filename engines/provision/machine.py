@@ -32,11 +32,14 @@ VARIANTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """ggml's CPU libraries for x86-64 and the flags of /proc/cpuinfo each needs, weakest first."""
 
+CUDA_HOME = "/usr/local/cuda"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """What set-up chooses by. `nvcc`, `compiler` and `cmake` are None where there is none;
     `cuda_architectures` is CMake's list of GPUs to compile for ("native": those that are here).
+    `nvcc` is one with cuBLAS beside it, or None and `no_nvcc` says what is missing.
     """
 
     architecture: str
@@ -48,6 +51,7 @@ class Machine:
     cmake: Path | None
     ninja: Path | None
     cuda_architectures: str = "native"
+    no_nvcc: str = ""
 
 
 def home() -> Path:
@@ -58,17 +62,36 @@ def home() -> Path:
 def this_machine() -> Machine:
     """The machine that runs this, as far as set-up cares; QUANTSWARM_DEVICE=cpu hides its GPU."""
     wanted = os.environ.get("QUANTSWARM_DEVICE", "")
+    nvcc, no_nvcc = cuda_compiler()
     return Machine(
         architecture=platform.machine(),
         cores=len(os.sched_getaffinity(0)),
         cpu_flags=_cpu_flags(Path("/proc/cpuinfo")),
         gpu=wanted == "cuda" or (wanted != "cpu" and Path("/proc/driver/nvidia/version").exists()),
-        nvcc=_program("nvcc"),
+        nvcc=nvcc,
+        no_nvcc=no_nvcc,
         compiler=_program("c++") or _program("g++") or _program("clang++"),
         cmake=_program("cmake"),
         ninja=_program("ninja"),
         cuda_architectures=os.environ.get("QUANTSWARM_CUDA_ARCHITECTURES") or "native",
     )
+
+
+def cuda_compiler() -> tuple[Path | None, str]:
+    """CUDA's compiler, of a toolkit that has cuBLAS too; else None and what is missing.
+
+    It is looked for on PATH, then where NVIDIA's installers put it, which is seldom on PATH.
+    """
+    homes = [os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")]
+    places = [Path(home) / "bin" / "nvcc" for home in (*homes, CUDA_HOME) if home]
+    found = [nvcc for nvcc in (_program("nvcc"), *places) if nvcc is not None and nvcc.is_file()]
+    for nvcc in found:
+        root = nvcc.resolve().parent.parent
+        if any(root.glob("include/cublas_v2.h")) or any(root.glob("targets/*/include/cublas_v2.h")):
+            return nvcc, ""
+    if found:
+        return None, f"no cuBLAS (cublas_v2.h) beside {found[0]}"
+    return None, "no nvcc"
 
 
 def cpu_variant(flags: frozenset[str] | None = None) -> str:
