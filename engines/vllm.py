@@ -210,6 +210,8 @@ def _obstacle(device: str) -> tuple[str, str]:
         if not gpus:
             return f"the CUDA build is installed and there is no GPU ({reason})", "make setup"
     torch = _version("torch") or ""
+    if device == "cuda" and "+cpu" in torch:
+        return f"the CUDA build of vLLM is installed beside torch {torch}", "make setup"
     vision = _version("torchvision")
     if device == "cpu" and "+cpu" in torch and vision is not None and "+cpu" not in vision:
         return (

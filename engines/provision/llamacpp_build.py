@@ -202,8 +202,10 @@ def _compile(place: Place, recipe: Recipe, sources: Path, out: Path, progress: P
     definitions = [f"-D{flag}" for flag in recipe.flags]
     hook = f"-DCMAKE_PROJECT_INCLUDE={HERE / CMAKE_HOOK}"
     configure = (cmake, "-S", sources, "-B", out, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}")
-    cuda = {"CUDACXX": str(machine.nvcc)} if "GGML_CUDA=ON" in recipe.flags else {}
-    place.run((*configure, hook, *definitions), log=log, env=cuda)
+    # What an earlier try has found, or not found, is looked for again; objects stay.
+    (out / "CMakeCache.txt").unlink(missing_ok=True)
+    shutil.rmtree(out / "CMakeFiles", ignore_errors=True)
+    place.run((*configure, hook, *definitions), log=log, env=_cuda_for(machine, recipe))
 
     def count(line: str) -> None:
         found = re.match(r"\[(\d+)/(\d+)\]", line)
@@ -212,6 +214,14 @@ def _compile(place: Place, recipe: Recipe, sources: Path, out: Path, progress: P
 
     jobs = ("-j", str(machine.cores))
     place.run((ninja, "-C", out, *jobs, *recipe.targets), log=log, on_line=count)
+
+
+def _cuda_for(machine: Machine, recipe: Recipe) -> dict[str, str]:
+    """The toolkit that was chosen, for cmake, which would take the first that it meets."""
+    if machine.nvcc is None or "GGML_CUDA=ON" not in recipe.flags:
+        return {}
+    root = machine.nvcc.resolve().parent.parent
+    return {"CUDACXX": str(machine.nvcc), "CUDAToolkit_ROOT": str(root)}
 
 
 def _tool_from_wheel(place: Place, name: str) -> Path:

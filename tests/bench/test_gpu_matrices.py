@@ -72,6 +72,7 @@ def test_every_variant_resolves_to_a_command_of_a_gpu(matrix: Matrix, variant: V
         assert "--gpu-memory-utilization" in argv
         assert "--enforce-eager" not in argv
         assert argv[argv.index("--max-num-seqs") + 1] == str(max(matrix.users))
+        assert argv[argv.index("--dtype") + 1] == "float16"  # as the baseline: one thing differs
     else:
         layers = {"all": "all", "half": "16", "none": "0"}[variant.gpu_layers or ""]
         assert argv[argv.index("-ngl") + 1] == layers
