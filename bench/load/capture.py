@@ -1,14 +1,15 @@
 """The live part of one request: send, stamp and keep what comes, notice the end. Nothing is parsed.
 
 Sockets are the standard library's; in the swarm's process Locust has replaced those by cooperative
-ones, and this module cannot tell. The hot path is `Inbox.take`: two appends and one comparison.
+ones, and this module cannot tell. Who reads is the caller's choice (`Pour`): the loop itself there.
+The hot path is `Inbox.take`: two appends and one comparison.
 """
 
 from __future__ import annotations
 
 import socket
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
 
@@ -17,6 +18,11 @@ from quantswarm.bench.load.link import Link
 from quantswarm.bench.load.warden import Warden
 
 RECV_BYTES = 65_536
+Take = Callable[[bytes, int], bool]
+"""Gets a segment and its stamp; True once nothing more is wanted."""
+Pour = Callable[[socket.socket, Take], bool]
+"""Gives a socket's segments to a `Take`. True when it wanted no more, False at the peer's end;
+raises `OSError`."""
 _LAST_CHUNK = b"0\r\n\r\n"
 _NS = 1_000_000_000
 
@@ -124,6 +130,15 @@ class Inbox:
         return parser.complete
 
 
+def by_recv(source: socket.socket, take: Take) -> bool:
+    """A `Pour` for any socket: whoever calls it is woken for every segment."""
+    recv, clock = source.recv, perf_counter_ns
+    while data := recv(RECV_BYTES):
+        if take(data, clock()):
+            return True
+    return False
+
+
 class Exchange:
     """One request made over a user's link. `run` returns when it is over, however it ended.
 
@@ -132,11 +147,14 @@ class Exchange:
     connecting are kept by the warden, to a tenth of a second.
     """
 
-    def __init__(self, order: Order, link: Link, limits: Limits, warden: Warden) -> None:
+    def __init__(
+        self, order: Order, link: Link, limits: Limits, warden: Warden, pour: Pour = by_recv
+    ) -> None:
         self._order = order
         self._link = link
         self._limits = limits
         self._warden = warden
+        self._pour = pour
         self._inbox = Inbox()
         self._sent_ns: int | None = None
         self._end_ns = 0
@@ -207,10 +225,8 @@ class Exchange:
         return self._receive(link)
 
     def _receive(self, link: socket.socket) -> bool:
-        take, recv, clock = self._inbox.take, link.recv, perf_counter_ns
-        while data := recv(RECV_BYTES):
-            if take(data, clock()):
-                return True
+        if self._pour(link, self._inbox.take):
+            return True
         if self._expired:
             raise TimeoutError("nothing more within the limit")
         self._ended_by_peer()

@@ -85,6 +85,11 @@ class Link:
         self._socket: socket.socket | None = None
         self._tls = ssl.create_default_context() if endpoint.tls else None
 
+    @property
+    def tls(self) -> bool:
+        """Whether bytes are encrypted, and so read through more than the socket."""
+        return self._tls is not None
+
     def open(self, timeout_s: float) -> tuple[socket.socket, bool]:
         """A connected socket, and whether it served an earlier request; raises `OSError`."""
         if self._socket is not None:

@@ -13,10 +13,11 @@ import locust
 from gevent import sleep
 from gevent.pool import Group
 
-from quantswarm.bench.load.capture import Capture, Exchange, Order
+from quantswarm.bench.load.capture import Capture, Exchange, Order, by_recv
 from quantswarm.bench.load.conversation import Conversation, answer_in
 from quantswarm.bench.load.desk import FAILURE_PAUSE_S, Desk, Glance
-from quantswarm.bench.load.loop import Alarm, in_thread
+from quantswarm.bench.load.link import Link
+from quantswarm.bench.load.loop import Alarm, in_thread, pour
 from quantswarm.bench.load.open_desk import OpenDesk
 
 _AWAKE_NS = 100_000
@@ -46,7 +47,7 @@ class SwarmUser(locust.User):  # type: ignore[misc]  # locust ships no types
         order = self.desk.order(self._number, self._free_ns)
         if order is None:
             raise locust.exception.StopUser
-        exchange = Exchange(order, self._link, self.desk.plan.limits, self.desk.warden)
+        exchange = _exchange(order, self._link, self.desk)
         begin_ns = time.perf_counter_ns()
         try:
             exchange.run()
@@ -113,7 +114,7 @@ class Dispatcher(locust.User):  # type: ignore[misc]
 
     def _send(self, order: Order) -> Capture:
         link = self.desk.take_link(order)
-        exchange = Exchange(order, link, self.desk.plan.limits, self.desk.warden)
+        exchange = _exchange(order, link, self.desk)
         try:
             exchange.run()
         finally:
@@ -123,6 +124,10 @@ class Dispatcher(locust.User):  # type: ignore[misc]
             lasted_ms = (time.perf_counter_ns() - order.intended_ns) / 1e6
             _told(self.environment, self.desk, seen, lasted_ms)
         return capture
+
+
+def _exchange(order: Order, link: Link, desk: Desk) -> Exchange:
+    return Exchange(order, link, desk.plan.limits, desk.warden, by_recv if link.tls else pour)
 
 
 def _thought_over(conversation: Conversation, capture: Capture) -> int:
