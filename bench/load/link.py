@@ -121,9 +121,12 @@ class Link:
             self._socket = None
 
     def _dial(self, timeout_s: float) -> socket.socket:
+        # `create_connection` would look the literal up, which in the swarm takes a thread's time.
         end = self._endpoint
-        raw = socket.create_connection((end.address, end.port), timeout=timeout_s)
+        raw = socket.socket(socket.AF_INET6 if ":" in end.address else socket.AF_INET)
         try:
+            raw.settimeout(timeout_s)
+            raw.connect((end.address, end.port))
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is None:
                 return raw

@@ -67,6 +67,8 @@ class Shaper:
         self._plan = plan
         self._host = endpoint.host
         self._endpoint = endpoint
+        if plan.pinned_by is not None:
+            engine_named(plan.pinned_by)  # its modules are loaded now, not in the first request
 
     def payload(
         self,

@@ -128,6 +128,18 @@ def test_the_connection_is_kept_where_both_sides_keep_it(serve: Any, wire: Any) 
     assert "Connection: keep-alive" in server.asked[0].head
 
 
+def test_an_address_is_dialled_without_a_look_up(
+    ask: Any, wire: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the swarm it would be a thread's, and a part of every TTFT with a new connection."""
+
+    def looked_up(*_: object, **__: object) -> None:
+        pytest.fail("looked up")
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    assert outcome(ask(wire.good)) == "ok"
+
+
 def test_an_engine_that_does_not_keep_it_is_told_to_close(serve: Any, wire: Any) -> None:
     server = serve(wire.good)
     asker = Asker(server.base_url, keeps_alive=False)
