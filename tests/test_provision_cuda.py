@@ -62,6 +62,20 @@ def test_cudas_compiler_is_found_off_the_path_too(
     assert machines.cuda_compiler() == (nvcc, "")
 
 
+def test_a_distributions_toolkit_has_its_headers_beside_the_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = a_toolkit(tmp_path / "lib" / "cuda", None)
+    link = tmp_path / "bin" / "nvcc"
+    link.parent.mkdir()
+    link.symlink_to(real)
+    (tmp_path / "include").mkdir()
+    (tmp_path / "include" / "cublas_v2.h").touch()
+    monkeypatch.setenv("PATH", str(link.parent))
+    assert machines.cuda_compiler() == (link, "")
+    assert machines.toolkit_of(link) == tmp_path
+
+
 def test_a_compiler_without_cublas_is_passed_over_and_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

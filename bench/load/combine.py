@@ -71,7 +71,7 @@ def _as_one(name: str, values: Sequence[Any]) -> Any:
 def _seen(values: Sequence[Sequence[int]]) -> list[int]:
     """Users counted in the window: in one process each count, else the bounds of their sums.
 
-    None where a process has not counted: one stopped as the window began may have had no time to.
+    Empty where a process has not counted: one stopped as the window began may have had no time to.
     """
     if len(values) == 1:
         return list(values[0])

@@ -18,7 +18,12 @@ from pathlib import Path
 
 from quantswarm.engines.provision.environment import HERE, Place
 from quantswarm.engines.provision.llamacpp_wheel import point_at, wheel_step
-from quantswarm.engines.provision.machine import Machine, cpu_variant, variants_to_build
+from quantswarm.engines.provision.machine import (
+    Machine,
+    cpu_variant,
+    toolkit_of,
+    variants_to_build,
+)
 from quantswarm.engines.provision.progress import Progress
 from quantswarm.engines.provision.steps import Step, only_one, write_whole
 from quantswarm.models.errors import BuildFailed
@@ -220,8 +225,7 @@ def _cuda_for(machine: Machine, recipe: Recipe) -> dict[str, str]:
     """The toolkit that was chosen, for cmake, which would take the first that it meets."""
     if machine.nvcc is None or "GGML_CUDA=ON" not in recipe.flags:
         return {}
-    root = machine.nvcc.resolve().parent.parent
-    return {"CUDACXX": str(machine.nvcc), "CUDAToolkit_ROOT": str(root)}
+    return {"CUDACXX": str(machine.nvcc), "CUDAToolkit_ROOT": str(toolkit_of(machine.nvcc) or "")}
 
 
 def _tool_from_wheel(place: Place, name: str) -> Path:

@@ -86,12 +86,20 @@ def cuda_compiler() -> tuple[Path | None, str]:
     places = [Path(home) / "bin" / "nvcc" for home in (*homes, CUDA_HOME) if home]
     found = [nvcc for nvcc in (_program("nvcc"), *places) if nvcc is not None and nvcc.is_file()]
     for nvcc in found:
-        root = nvcc.resolve().parent.parent
-        if any(root.glob("include/cublas_v2.h")) or any(root.glob("targets/*/include/cublas_v2.h")):
+        if toolkit_of(nvcc) is not None:
             return nvcc, ""
     if found:
         return None, f"no cuBLAS (cublas_v2.h) beside {found[0]}"
     return None, "no nvcc"
+
+
+def toolkit_of(nvcc: Path) -> Path | None:
+    """The root of its toolkit: where cuBLAS's headers are, beside it or beside what it links to."""
+    for root in (nvcc.parent.parent, nvcc.resolve().parent.parent):
+        for headers in ("include", "targets/*/include"):
+            if any(root.glob(f"{headers}/cublas_v2.h")):
+                return root
+    return None
 
 
 def cpu_variant(flags: frozenset[str] | None = None) -> str:
