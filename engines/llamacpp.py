@@ -132,6 +132,14 @@ class LlamaCpp(Engine):
         device = build_device(folder)
         if device == "cuda" and not gpus_or_reason()[0]:
             device = "cpu"
+        if device == "cuda" and (lacking := llamacpp_gpu.missing_libraries(folder)):
+            return Availability(
+                available=False,
+                version=_version(folder),
+                device=device,
+                reason=f"its CUDA library needs {', '.join(lacking)}, which the loader cannot find",
+                cure="install CUDA's runtime and cuBLAS, or name their folder in LD_LIBRARY_PATH",
+            )
         return Availability(available=True, version=_version(folder), device=device)
 
     def require_servable(self, artefact: Artefact, spec: ServeSpec) -> None:
@@ -212,6 +220,12 @@ class LlamaCpp(Engine):
     ) -> Iterator[Floats]:
         """By the libraries beside the program that `argv` names."""
         return llamacpp_logits.rows(argv, Path(argv[0]).resolve().parent, windows, log)
+
+    def remarks(
+        self, quant: str | None, spec: ServeSpec, log: str
+    ) -> tuple[tuple[str, str, str, str], ...]:
+        """Layers that were to lie on a GPU, and do not."""
+        return llamacpp_gpu.remarks(spec, log)
 
     def warnings(
         self, host: Host, quant: str | None, spec: ServeSpec

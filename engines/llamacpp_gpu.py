@@ -1,9 +1,12 @@
-"""llama.cpp on a GPU: its layers, its flash attention, and what its log says of both."""
+"""llama.cpp on a GPU: its layers, its flash attention, what its log says of both, and whether its
+CUDA library can be loaded at all: where it cannot, llama.cpp goes on without it."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from quantswarm.engines.base import ServeSpec
@@ -64,6 +67,34 @@ def facts(log: str) -> dict[str, Any]:
         "gpu_layers": f"{layers[1]}/{layers[2]}",
         "flash_attention": attention[1] if attention else None,
     }
+
+
+def missing_libraries(folder: Path) -> tuple[str, ...]:
+    """What the CUDA library beside llama.cpp's programs needs and the system's loader cannot find;
+    empty without that library, or without `ldd`."""
+    names: list[str] = []
+    for library in folder.glob("libggml-cuda*.so"):
+        try:
+            done = subprocess.run(("ldd", library), capture_output=True, text=True, check=False)
+        except OSError:
+            return ()
+        names += re.findall(r"^\s*(\S+) => not found", done.stdout, re.MULTILINE)
+    return tuple(dict.fromkeys(names))
+
+
+def remarks(spec: ServeSpec, log: str) -> tuple[tuple[str, str, str, str], ...]:
+    """A server that was to compute on a GPU and names none: name, seen, cause, advice."""
+    if spec.device != "cuda" or facts(log):
+        return ()
+    layers = "all" if spec.gpu_layers < 0 else str(spec.gpu_layers)
+    return (
+        (
+            "gpu-not-used",
+            f"{layers} layers were to lie on a GPU; its log names none, so the CPU computed",
+            "its CUDA library did not load, or found no GPU",
+            "run make doctor, then ldd on the libggml-cuda.so beside llama-server",
+        ),
+    )
 
 
 def devices(log: str) -> tuple[str, ...]:

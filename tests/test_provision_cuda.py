@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,21 +10,20 @@ import pytest
 from quantswarm.engines.provision import llamacpp_build as build
 from quantswarm.engines.provision import machine as machines
 
+MACHINE = machines.Machine(
+    architecture="x86_64",
+    cores=2,
+    cpu_flags=frozenset(),
+    gpu=True,
+    nvcc=Path("nvcc"),
+    compiler=Path("c++"),
+    cmake=Path("cmake"),
+    ninja=Path("ninja"),
+)
+
 
 def made(*, gpu: bool, cuda_architectures: str) -> build.Recipe:
-    return build.recipe_for(
-        machines.Machine(
-            architecture="x86_64",
-            cores=2,
-            cpu_flags=frozenset(),
-            gpu=gpu,
-            nvcc=Path("nvcc"),
-            compiler=Path("c++"),
-            cmake=Path("cmake"),
-            ninja=Path("ninja"),
-            cuda_architectures=cuda_architectures,
-        )
-    )
+    return build.recipe_for(replace(MACHINE, gpu=gpu, cuda_architectures=cuda_architectures))
 
 
 def test_the_gpus_to_compile_for_are_those_here_or_those_that_are_named(
@@ -74,6 +74,25 @@ def test_a_distributions_toolkit_has_its_headers_beside_the_link(
     monkeypatch.setenv("PATH", str(link.parent))
     assert machines.cuda_compiler() == (link, "")
     assert machines.toolkit_of(link) == tmp_path
+
+
+def test_cmake_is_told_of_the_toolkit_and_the_loader_of_its_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the run path llama.cpp's CUDA library is there and does not load."""
+    nvcc = a_toolkit(tmp_path, "include")
+    (tmp_path / "lib64").mkdir()
+    (tmp_path / "lib64" / "libcublas.so.13").touch()
+    monkeypatch.setenv("LDFLAGS", "-Wl,-O1")
+    machine = replace(MACHINE, gpu=True, nvcc=nvcc)
+    told = build._cuda_for(machine, build.recipe_for(machine))
+    assert told == {
+        "CUDACXX": str(nvcc),
+        "CUDAToolkit_ROOT": str(tmp_path),
+        "LDFLAGS": f"-Wl,-O1 -Wl,-rpath,{tmp_path / 'lib64'}",
+    }
+    plain = replace(machine, gpu=False)
+    assert build._cuda_for(plain, build.recipe_for(plain)) == {}
 
 
 def test_a_compiler_without_cublas_is_passed_over_and_named(

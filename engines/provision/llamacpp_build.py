@@ -222,10 +222,19 @@ def _compile(place: Place, recipe: Recipe, sources: Path, out: Path, progress: P
 
 
 def _cuda_for(machine: Machine, recipe: Recipe) -> dict[str, str]:
-    """The toolkit that was chosen, for cmake, which would take the first that it meets."""
-    if machine.nvcc is None or "GGML_CUDA=ON" not in recipe.flags:
+    """The toolkit that was chosen, for cmake, which would take the first that it meets, and for the
+    loader, which need not know where its libraries are."""
+    root = None if machine.nvcc is None else toolkit_of(machine.nvcc)
+    if root is None or "GGML_CUDA=ON" not in recipe.flags:
         return {}
-    return {"CUDACXX": str(machine.nvcc), "CUDAToolkit_ROOT": str(toolkit_of(machine.nvcc) or "")}
+    places = ("lib64", "lib", "targets/*/lib")
+    found = {file.parent for place in places for file in root.glob(f"{place}/libcublas.so*")}
+    flags = [os.environ.get("LDFLAGS", ""), *(f"-Wl,-rpath,{folder}" for folder in sorted(found))]
+    return {
+        "CUDACXX": str(machine.nvcc),
+        "CUDAToolkit_ROOT": str(root),
+        "LDFLAGS": " ".join(filter(None, flags)),
+    }
 
 
 def _tool_from_wheel(place: Place, name: str) -> Path:
