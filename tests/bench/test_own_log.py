@@ -9,6 +9,14 @@ from pathlib import Path
 import pytest
 
 from quantswarm.bench.own_log import own_log
+from quantswarm.models.errors import UserMistake
+
+
+class Mistake(UserMistake):
+    """One that needs no words."""
+
+    def __init__(self) -> None:
+        super().__init__("asked", "found", next_step="next")
 
 
 @pytest.mark.parametrize(
@@ -18,6 +26,7 @@ from quantswarm.bench.own_log import own_log
         ("words", ValueError, True),
         ("", ValueError, False),
         ("words", KeyboardInterrupt, False),
+        ("words", Mistake, False),
     ],
 )
 def test_it_stays_after_a_failure_that_it_tells_of(
