@@ -140,7 +140,7 @@ SATURATED = TimedCase(
     summary="64 users, long prompts, answers at once: the harness must call itself invalid",
     users=64,
     behaviour="ttft=0ms,itl=0ms,per_segment=64",
-    prompt_tokens=4_000,
+    prompt_tokens=24_000,
     output_tokens=64,
     warmup_s=1.0,
     duration_s=3.0,
