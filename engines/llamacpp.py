@@ -32,6 +32,8 @@ AVX512_VARIANTS = (
 )
 NO_SERVER = "no llama-server: LLAMA_SERVER_BIN is not set, PATH has none, set-up has made none"
 
+LOADER_CURE = "install CUDA's runtime and cuBLAS, or name their folder in LD_LIBRARY_PATH"
+
 
 def tools_folder() -> Path:
     """Where set-up puts llama.cpp's programs and libraries."""
@@ -70,6 +72,16 @@ def libraries(folder: Path, prefix: str) -> tuple[str, ...]:
 def build_device(folder: Path) -> str:
     """ "cuda" where the CUDA library was built beside the programs, else "cpu"."""
     return "cuda" if libraries(folder, "libggml-cuda") else "cpu"
+
+
+def usable_device(folder: Path) -> tuple[str, str]:
+    """(what this build computes on here; why it cannot, empty where it can)."""
+    if build_device(folder) == "cpu" or not gpus_or_reason()[0]:
+        return "cpu", ""
+    lacking = llamacpp_gpu.missing_libraries(folder)
+    if not lacking:
+        return "cuda", ""
+    return "cuda", f"its CUDA library needs {', '.join(lacking)}, which the loader cannot find"
 
 
 def avx512_warning(folder: Path, isa: Sequence[str]) -> tuple[tuple[str, str, str, str], ...]:
@@ -129,18 +141,14 @@ class LlamaCpp(Engine):
         if binary is None:
             return Availability(available=False, reason=NO_SERVER, cure="make setup")
         folder = binary.resolve().parent
-        device = build_device(folder)
-        if device == "cuda" and not gpus_or_reason()[0]:
-            device = "cpu"
-        if device == "cuda" and (lacking := llamacpp_gpu.missing_libraries(folder)):
-            return Availability(
-                available=False,
-                version=_version(folder),
-                device=device,
-                reason=f"its CUDA library needs {', '.join(lacking)}, which the loader cannot find",
-                cure="install CUDA's runtime and cuBLAS, or name their folder in LD_LIBRARY_PATH",
-            )
-        return Availability(available=True, version=_version(folder), device=device)
+        device, reason = usable_device(folder)
+        return Availability(
+            available=not reason,
+            version=_version(folder),
+            device=device,
+            reason=reason,
+            cure=LOADER_CURE if reason else "",
+        )
 
     def require_servable(self, artefact: Artefact, spec: ServeSpec) -> None:
         """A build that lacks the code for the instruction set that was asked for."""

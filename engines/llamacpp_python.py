@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantswarm.engines import llamacpp_kv
 from quantswarm.engines.base import Availability, Command, Engine, Precision, ServeSpec
-from quantswarm.engines.hardware import gpus_or_reason
 from quantswarm.engines.installed import installed
 from quantswarm.engines.llamacpp import (
+    LOADER_CURE,
     avx512_warning,
-    build_device,
     loaded_backends,
     tools_folder,
+    usable_device,
 )
 from quantswarm.engines.options import checked, last_given
 from quantswarm.engines.process import FROM_FILE
@@ -53,15 +53,14 @@ class LlamaCppPython(Engine):
         folder = library_folder()
         if not reason and not (folder / "libllama.so").exists():
             reason = f"no libllama.so in {folder} (LLAMA_CPP_LIB_PATH or set-up's own)"
-        device = build_device(folder)
-        if device == "cuda" and not gpus_or_reason()[0]:
-            device = "cpu"
+        device, unusable = usable_device(folder)
+        cure = "make setup" if reason else LOADER_CURE if unusable else ""
         return Availability(
-            available=not reason,
+            available=not (reason or unusable),
             version=version,
             device=device,
-            reason=reason,
-            cure="make setup" if reason else "",
+            reason=reason or unusable,
+            cure=cure,
         )
 
     def command(

@@ -155,7 +155,7 @@ def _say_choices(machine: Machine, recipe: Recipe, progress: Progress) -> None:
         progress.say(f"llama.cpp is compiled for {' and '.join(recipe.variants)}")
     if machine.gpu and machine.nvcc is None:
         progress.say(
-            f"a GPU is here but {machine.no_nvcc or 'no nvcc'}: llama.cpp is compiled for the CPU"
+            f"a GPU is here but {machine.no_nvcc}: llama.cpp is compiled for the CPU"
             " alone. With CUDA's toolkit (nvcc and cuBLAS) installed, make setup compiles it anew"
         )
 

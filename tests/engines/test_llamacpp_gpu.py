@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quantswarm.engines import llamacpp
+from quantswarm.engines import llamacpp, llamacpp_python
 from quantswarm.engines.hardware import Gpu, Host
 from quantswarm.engines.prepare import ServeOptions, prepare
 from quantswarm.engines.registry import engine_named
@@ -33,9 +33,11 @@ def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A build for CUDA on a host with a GPU; `ldd` is the test's."""
     folder = tmp_path / "build"
     folder.mkdir()
-    for name in ("llama-server", "libggml-cuda.so"):
+    for name in ("llama-server", "libggml-cuda.so", "libllama.so"):
         (folder / name).touch(mode=0o755)
     monkeypatch.setenv("LLAMA_SERVER_BIN", str(folder / "llama-server"))
+    monkeypatch.setenv("LLAMA_CPP_LIB_PATH", str(folder))
+    monkeypatch.setattr(llamacpp_python, "installed", lambda *_: ("0.3.36", ""))
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setattr(llamacpp, "gpus_or_reason", lambda: (HOST.gpus, ""))
     return folder
@@ -46,9 +48,10 @@ def ldd_says(folder: Path, where: str) -> None:
     (folder / "ldd").chmod(0o755)
 
 
-def test_a_cuda_library_that_cannot_load_is_a_reason_not_to_start(built: Path) -> None:
+@pytest.mark.parametrize("name", ["llamacpp", "llamacpp-python"])
+def test_a_cuda_library_that_cannot_load_is_a_reason_not_to_start(built: Path, name: str) -> None:
     ldd_says(built, "not found")
-    found = engine_named("llamacpp").probe()
+    found = engine_named(name).probe()
     assert not found.available
     assert "libcublas.so.13" in found.reason
     assert "libcudart" not in found.reason
