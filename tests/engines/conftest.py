@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from quantswarm.engines.base import Availability, Command, Engine, ServeSpec
+from quantswarm.engines.hardware import Gpu, Host
 from quantswarm.engines.process import ServerProcess
 from quantswarm.engines.readiness import free_port
 
@@ -106,4 +107,17 @@ def stub_spec() -> ServeSpec:
         cores=(),
         slots=1,
         context_tokens=16,
+    )
+
+
+@pytest.fixture
+def gpu_host() -> Host:
+    """Two cores with AVX2 and one GPU of Hopper's generation."""
+    return Host(
+        cpu="A CPU",
+        isa=("avx2",),
+        cores=(0, 1),
+        core_groups=((0,), (1,)),
+        memory_bytes=2**34,
+        gpus=(Gpu(index=0, name="G", memory_bytes=2**36, driver="1", compute_capability="9.0"),),
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from quantswarm.engines.hardware import Gpu, Host
+from quantswarm.engines.hardware import Host
 from quantswarm.engines.prepare import ServeOptions, prepare
 from quantswarm.engines.registry import engine_named
 from quantswarm.engines.server import running
@@ -34,14 +34,6 @@ for line in sys.stdin:
     validate_parsed_serve_args(parsed)
     print(json.dumps({name: getattr(parsed, name) for name in names}))
 """
-HOST = Host(
-    cpu="A CPU",
-    isa=("avx2",),
-    cores=(0, 1),
-    core_groups=((0,), (1,)),
-    memory_bytes=2**34,
-    gpus=(Gpu(index=0, name="G", memory_bytes=2**36, driver="1", compute_capability="9.0"),),
-)
 
 
 def parsed(*commands: list[str]) -> list[dict[str, Any]]:
@@ -76,7 +68,7 @@ def test_vllm_takes_every_command_for_a_gpu() -> None:
 
 
 @pytest.mark.parametrize("layers", ["all", "half", "none"])
-def test_llamacpp_takes_them_and_answers(layers: str, tmp_path: Path) -> None:
+def test_llamacpp_takes_them_and_answers(layers: str, gpu_host: Host, tmp_path: Path) -> None:
     """A build without CUDA says that it has no GPU, and serves on the CPU."""
     engine = engine_named("llamacpp")
     available = engine.probe()
@@ -85,7 +77,7 @@ def test_llamacpp_takes_them_and_answers(layers: str, tmp_path: Path) -> None:
     recipe = recipe_named("f16")
     artefact = store.artefact(source.resolve("tiny"), recipe)
     options = ServeOptions(port=0, users=2, context_tokens=128, gpu_layers=layers)
-    prepared = prepare(engine, recipe, artefact, options, host=HOST, device="cuda")
+    prepared = prepare(engine, recipe, artefact, options, host=gpu_host, device="cuda")
     argv = prepared.command.argv
     assert argv[argv.index("-ngl") + 1] == {"all": "all", "half": "4", "none": "0"}[layers]
     log = tmp_path / "server.log"

@@ -7,20 +7,12 @@ from pathlib import Path
 import pytest
 
 from quantswarm.engines import llamacpp, llamacpp_python
-from quantswarm.engines.hardware import Gpu, Host
+from quantswarm.engines.hardware import Host
 from quantswarm.engines.prepare import ServeOptions, prepare
 from quantswarm.engines.registry import engine_named
 from quantswarm.models import store
 from quantswarm.models.recipes import recipe_named
 
-HOST = Host(
-    cpu="A CPU",
-    isa=("avx2",),
-    cores=(0, 1),
-    core_groups=((0,), (1,)),
-    memory_bytes=2**34,
-    gpus=(Gpu(index=0, name="G", memory_bytes=1, driver="1", compute_capability="9.0"),),
-)
 LDD = """\
 #!/bin/sh
 echo "	libcudart.so.13 => /usr/local/cuda/lib64/libcudart.so.13 (0x00007f0000000000)"
@@ -29,7 +21,7 @@ echo "	libcublas.so.13 => {where}"
 
 
 @pytest.fixture
-def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def built(gpu_host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A build for CUDA on a host with a GPU; `ldd` is the test's."""
     folder = tmp_path / "build"
     folder.mkdir()
@@ -39,7 +31,7 @@ def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("LLAMA_CPP_LIB_PATH", str(folder))
     monkeypatch.setattr(llamacpp_python, "installed", lambda *_: ("0.3.36", ""))
     monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.setattr(llamacpp, "gpus_or_reason", lambda: (HOST.gpus, ""))
+    monkeypatch.setattr(llamacpp, "gpus_or_reason", lambda: (gpu_host.gpus, ""))
     return folder
 
 
@@ -78,12 +70,17 @@ def test_one_that_loads_or_cannot_be_asked_is_taken_as_it_is(
     ],
 )
 def test_a_server_that_computes_on_the_cpu_all_the_same_is_named(
-    device: str, log: str, warned: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    device: str,
+    log: str,
+    warned: bool,
+    gpu_host: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("QUANTSWARM_HOME", str(tmp_path))
     monkeypatch.setattr(llamacpp, "server_binary", lambda: None)
     engine, recipe = engine_named("llamacpp"), recipe_named("q8_0")
     weights = store.planned("synthetic/7b", recipe)
-    made = prepare(engine, recipe, weights, ServeOptions(), host=HOST, device=device)
+    made = prepare(engine, recipe, weights, ServeOptions(), host=gpu_host, device=device)
     found = engine.remarks("q8_0", made.spec, log)
     assert [remark[0] for remark in found] == (["gpu-not-used"] if warned else [])
